@@ -1,0 +1,41 @@
+"""A symbolic-numeric replica calculator: derive, differentiate, solve and cross-check disordered models of
+learning.
+
+    from replica import solve, sweep, simulate, validate
+    from replica.models import BilinearSequenceRegression
+
+Names are imported on first use: ``replica --help`` pays for none of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from replica.api import solve as solve
+    from replica.api import sweep as sweep
+    from replica.simulation import simulate as simulate
+    from replica.validation import Check as Check
+    from replica.validation import validate as validate
+    from solvers.errors import InputError as InputError
+    from solvers.errors import NotConvergedError as NotConvergedError
+
+_WHERE = {
+    "solve": "replica.api",
+    "sweep": "replica.api",
+    "simulate": "replica.simulation",
+    "validate": "replica.validation",
+    "Check": "replica.validation",
+    "InputError": "solvers.errors",
+    "NotConvergedError": "solvers.errors",
+}
+
+__all__ = ["Check", "InputError", "NotConvergedError", "simulate", "solve", "sweep", "validate"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        from importlib import import_module
+
+        return getattr(import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'replica' has no attribute {name!r}")

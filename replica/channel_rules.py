@@ -1,0 +1,214 @@
+"""Rules for the channel: its evidence in the free entropy, and its derivative alpha E int dy Z g_out^2."""
+
+# SymPy's annotations say Basic (or a class) for what is an expression:
+# pyright: reportReturnType=false, reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false, reportOperatorIssue=false, reportAssignmentType=false
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import sympy as sp
+
+from replica.action import Z_OUT, cancel_rational, nodes_of
+from replica.derivation import Comparison, Derivation, Kind, Printed, Rule
+from replica.expr.average import GaussianAverage, OutputSum
+from replica.expr.binder import evaluate_inside
+from replica.expr.rules import heat_equation
+from replica.expr.stable import ndtr, xlogx
+from replica.replica_rules import sample_outputs, sample_point
+from replica.symbols import V, alpha, h, omega, q, q_hat, y
+
+G_OUT = sp.Function("g_out", real=True)(y, omega, V)
+"""The output function, d log Z_out/domega, by name."""
+
+
+def insert_channel(channel: Any) -> Rule:
+    """The evidence of the channel in closed form, and the integral over outputs as Gaussian averages or a
+    sum.
+    """
+
+    def apply(expr: sp.Expr) -> sp.Expr:
+        def rewrite(node: OutputSum) -> sp.Expr:
+            average = node.body  # E_omega[Z_out log Z_out]; the integral over outputs goes inside
+            (single,) = nodes_of(average.body, GaussianAverage)
+            if average.body != single * sp.log(single):
+                raise ValueError(f"expected the average of Z_out log Z_out, got {average}")
+            log_evidence = partial(channel.log_evidence, omega=average.var, variance=single.variance)
+            inner = channel.expectation(log_evidence, average.var, single.variance)
+            return cancel_rational(GaussianAverage(inner, average.var, average.mean, average.variance).doit())
+
+        return expr.replace(lambda e: isinstance(e, OutputSum), rewrite)
+
+    def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
+        comparisons = []
+        for output in sample_outputs(channel.outputs):
+            at = sample_point(channel.density(y, h), output) | {omega: sp.Rational(2, 5)}
+            direct = GaussianAverage(channel.density(y, h), h, omega, sp.Rational(7, 10)).subs(at)
+            closed = channel.evidence(y, omega, sp.Rational(7, 10)).subs(at)
+            comparisons.append(
+                Comparison(f"evidence at y = {output}", sp.N(direct, 12), sp.N(closed, 12), 1e-9)
+            )
+        (total,) = nodes_of(before, OutputSum)
+        inserted = after - before.xreplace({t: sp.S.Zero for t in sp.Add.make_args(before) if t.has(total)})
+
+        def x_log_x(output: sp.Expr) -> sp.Expr:
+            return xlogx(channel.evidence(output, omega, 1 - q))
+
+        return (*comparisons, compare_at_field("Z_out log Z_out", channel, x_log_x, inserted))
+
+    def shown(before: sp.Expr, after: sp.Expr) -> Printed | None:
+        if not after.has(GaussianAverage):
+            return None
+        (total,) = nodes_of(before, OutputSum)
+        entropy = GaussianAverage(
+            OutputSum(Z_OUT * sp.log(Z_OUT), y, total.outputs), omega, *total.body.args[2:]
+        )
+        return Printed(before.xreplace({total: entropy}), evidence_definitions(channel))
+
+    reference = "closed form of E_{h ~ N(omega, 1 - q)} P_out(y|h)"
+    return Rule("evidence of the channel", Kind.IDENTITY, apply, reference, check, shown=shown)
+
+
+def evidence_definitions(channel: Any) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
+    """V and Z_out(y, omega, V) of the channel; at the largest output where the outputs are finite."""
+    value = max(channel.outputs) if isinstance(channel.outputs, sp.FiniteSet) else y
+    return ((V, 1 - q), (Z_OUT.subs(y, value), channel.evidence(value, omega, V)))
+
+
+def compare_at_field(what: str, channel: Any, body: Any, inserted: sp.Expr) -> Comparison:
+    """Alpha times the integral over y of body(y) at a fixed omega, summed or by quadrature, against the
+    expression put in its place.
+    """
+    at = sample_point(channel.density(y, h), sp.S.One) | {omega: sp.Rational(2, 5), alpha: sp.Rational(3, 5)}
+    values = channel.outputs if isinstance(channel.outputs, sp.FiniteSet) else None
+    total = OutputSum(body(y), y, channel.outputs) if values is None else sp.Add(*(body(v) for v in values))
+    del at[y]
+    inside = inserted.replace(lambda e: isinstance(e, GaussianAverage) and e.var == omega, lambda e: e.body)
+    return Comparison(what, sp.N((alpha * total).subs(at), 12), sp.N(inside.subs(at), 12), 1e-9)
+
+
+def overlap_equation(outputs: sp.Set) -> Derivation:
+    """q_hat = 2 alpha dPsi_out/dq for any channel, Psi_out = E_{omega ~ N(0, q)} int dy Z_out log Z_out at V
+    = 1 - q.
+    """
+    psi = GaussianAverage(OutputSum(Z_OUT * sp.log(Z_OUT), y, outputs), omega, 0, q)
+    start = 2 * alpha * (sp.Derivative(psi, q) - sp.Derivative(psi, V))
+    derivation = Derivation.start("Conjugate of the overlap", q_hat, start)
+    return derivation.then(_PRICE).then(_HEAT).then(_SCORE)
+
+
+def insert_evidence(channel: Any) -> Rule:
+    """The closed form of the channel in E_omega int dy Z_out g_out^2, at V = 1 - q."""
+
+    def apply(expr: sp.Expr) -> sp.Expr:
+        def rewrite(node: GaussianAverage) -> sp.Expr:
+            squared = partial(_squared_output_function, channel, omega=node.var, variance=1 - q)
+            inner = channel.expectation(squared, node.var, 1 - q)
+            return cancel_rational(GaussianAverage(inner, node.var, node.mean, node.variance).doit())
+
+        return expr.replace(lambda e: isinstance(e, GaussianAverage), rewrite)
+
+    def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
+        def body(output: sp.Expr) -> sp.Expr:
+            evidence = channel.evidence(output, omega, 1 - q)
+            return evidence.diff(omega) ** 2 / evidence
+
+        return (compare_at_field("(dZ_out/domega)^2/Z_out", channel, body, after),)
+
+    def shown(before: sp.Expr, after: sp.Expr) -> Printed | None:
+        return Printed(before, output_definitions(channel)) if after.has(GaussianAverage) else None
+
+    reference = "closed form of Z_out and of its logarithmic derivative"
+    return Rule("evidence of the channel", Kind.IDENTITY, apply, reference, check, shown=shown)
+
+
+def output_definitions(channel: Any) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
+    """V, Z_out and g_out."""
+    return (*evidence_definitions(channel), (G_OUT, sp.Derivative(sp.log(Z_OUT), omega)))
+
+
+def _squared_output_function(channel: Any, output: sp.Expr, omega: sp.Symbol, variance: sp.Expr) -> sp.Expr:
+    return channel.output_function(output, omega, variance) ** 2
+
+
+def _merge(expr: sp.Expr) -> sp.Expr:
+    """E[f] + E[g] = E[f + g] for averages over the same variable, sums over outputs included; constants stay
+    outside.
+    """
+    factor, rest = expr.as_independent(GaussianAverage, as_Add=False)
+    bodies, key = [], None
+    for term in sp.Add.make_args(sp.expand_mul(rest)):
+        (average,) = (a for a in term.atoms(GaussianAverage))
+        (total,) = average.body.atoms(OutputSum)
+        outside = term / average * (average.body / total)
+        new_key = (average.var, average.mean, average.variance, total.var, total.outputs)
+        if key not in (None, new_key):
+            raise ValueError("the averages to merge differ")
+        key = new_key
+        bodies.append(outside * total.body)
+    if key is None:
+        return expr
+    var, mean, variance, output, outputs = key
+    constant, body = sp.expand(sp.Add(*bodies)).as_independent(*Z_OUT.args, as_Add=False)
+    if body.is_Add:
+        constant, body = sp.factor_terms(body).as_independent(*Z_OUT.args, as_Add=False)
+        body = sp.expand(body)
+    return factor * constant * GaussianAverage(OutputSum(body, output, outputs), var, mean, variance)
+
+
+def _price(expr: sp.Expr) -> sp.Expr:
+    # by differentiation: doit would also write out a sum over finite outputs
+    derived = _merge(
+        sp.expand_mul(expr.replace(sp.Derivative, lambda body, *variables: body.diff(*variables)))
+    )
+    slopes = [Z_OUT.diff(V), Z_OUT.diff(omega, 2)]
+    return derived.replace(OutputSum, lambda body, *outputs: OutputSum(sp.collect(body, slopes), *outputs))
+
+
+def _heat(expr: sp.Expr) -> sp.Expr:
+    return _merge(heat_equation(expr, Z_OUT, omega, V))
+
+
+def _score(expr: sp.Expr) -> sp.Expr:
+    return expr.replace(lambda e: e == sp.Derivative(Z_OUT, omega), lambda e: Z_OUT * G_OUT)
+
+
+def _check_with_sign(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
+    """On the sign channel, whose Z_out = ndtr(y omega/sqrt V) is known: one-dimensional mpmath quadrature of
+    both sides.
+    """
+    point = {q: sp.Rational(3, 10), V: sp.Rational(7, 10), alpha: sp.S.One}
+    values = []
+    for side in (before, after):
+        known = side.replace(G_OUT.func, lambda a, b, c: sp.diff(sp.log(ndtr(a * b / sp.sqrt(c))), b))
+        known = known.replace(Z_OUT.func, lambda a, b, c: ndtr(a * b / sp.sqrt(c)))
+        known = known.replace(OutputSum, lambda body, at, _: OutputSum(body, at, sp.FiniteSet(-1, 1)))
+        values.append(sp.N(evaluate_inside(known).subs(point), 15))
+    return (Comparison("sign channel", values[0], values[1], 1e-10),)
+
+
+_PRICE = Rule(
+    "Price's theorem",
+    Kind.IDENTITY,
+    _price,
+    "dE f/dq = E f''/2 in the variance of omega; V = 1 - q gives the other term",
+    _check_with_sign,
+    ((Z_OUT, "evidence of one output, E_{h ~ N(omega, V)} P_out(y|h), V = 1 - q"),),
+)
+_HEAT = Rule(
+    "heat equation",
+    Kind.IDENTITY,
+    _heat,
+    "dZ_out/dV = (1/2) d^2 Z_out/domega^2: the terms with log Z_out and the total derivative cancel",
+    _check_with_sign,
+)
+_SCORE = Rule(
+    "output function",
+    Kind.IDENTITY,
+    _score,
+    "g_out = d log Z_out/domega",
+    _check_with_sign,
+    ((G_OUT, "d log Z_out/domega"),),
+)

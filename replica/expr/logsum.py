@@ -1,0 +1,102 @@
+"""Logarithms of sums of Gaussians and distribution functions, without overflow at any argument."""
+
+# SymPy's annotations say Basic (or a class) for what is an expression:
+# pyright: reportReturnType=false, reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false, reportOperatorIssue=false, reportAssignmentType=false
+
+from __future__ import annotations
+
+from typing import Any
+
+import sympy as sp
+
+from replica.expr.stable import log_ndtr, ndtr, normal_density
+
+
+class expit(sp.Function):
+    """The logistic function 1/(1 + exp(-x)).
+
+    >>> x = sp.Symbol("x", real=True)
+    >>> expit(x).diff(x)
+    expit(-x)*expit(x)
+    """
+
+    is_positive = True
+    nargs = 1
+
+    @classmethod
+    def eval(cls, x: Any) -> Any:
+        """1/2 at 0."""
+        return sp.Rational(1, 2) if x == 0 else None
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """expit(x) expit(-x)."""
+        return expit(self.args[0]) * expit(-self.args[0])
+
+    def _eval_rewrite_as_exp(self, x: sp.Expr, **kwargs: Any) -> sp.Expr:
+        return 1 / (1 + sp.exp(-x))
+
+    def _eval_evalf(self, prec: int) -> Any:
+        return self.rewrite(sp.exp)._eval_evalf(prec)
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        power = "" if exp is None else f"^{{{exp}}}"
+        return rf"\sigma{power}\left({printer._print(self.args[0])}\right)"
+
+
+class logaddexp(sp.Function):
+    """log(exp(a) + exp(b)); its derivative in a is expit(a - b).
+
+    >>> a, b = sp.symbols("a b", real=True)
+    >>> logaddexp(a, b).diff(a)
+    expit(a - b)
+    """
+
+    is_real = True
+    nargs = 2
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """The weight of the argument in the sum."""
+        a, b = self.args
+        return expit(a - b) if argindex == 1 else expit(b - a)
+
+    def _eval_rewrite_as_log(self, a: sp.Expr, b: sp.Expr, **kwargs: Any) -> sp.Expr:
+        return sp.log(sp.exp(a) + sp.exp(b))
+
+    def _eval_evalf(self, prec: int) -> Any:
+        return self.rewrite(sp.log)._eval_evalf(prec)
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        a, b = (printer._print(v) for v in self.args)
+        text = rf"\log\left(e^{{{a}}}+e^{{{b}}}\right)"
+        return text if exp is None else rf"{text}^{{{exp}}}"
+
+
+def stable_log(expr: sp.Expr) -> sp.Expr:
+    """The log of a positive expression, written so that no factor under- or overflows.
+
+    Products become sums, Gaussian densities their exponents, ``ndtr`` becomes ``log_ndtr`` and sums of
+    positive terms ``logaddexp``.
+
+    >>> x, m = sp.symbols("x m", real=True)
+    >>> stable_log(ndtr(x) * normal_density(x, m, 1))
+    -(-m + x)**2/2 + log_ndtr(x) - log(2*pi)/2
+    """
+    if isinstance(expr, sp.Mul):
+        return sp.Add(*(stable_log(factor) for factor in expr.args))
+    if isinstance(expr, sp.Pow):
+        return expr.exp * stable_log(expr.base)
+    if isinstance(expr, sp.exp):
+        return expr.args[0]
+    if isinstance(expr, ndtr):
+        return log_ndtr(expr.args[0])
+    if isinstance(expr, normal_density):
+        x, mean, variance = expr.args
+        return -sp.log(2 * sp.pi * variance) / 2 - (x - mean) ** 2 / (2 * variance)
+    if isinstance(expr, sp.Add):
+        logs = [stable_log(term) for term in expr.args]
+        total = logs[0]
+        for term in logs[1:]:
+            total = logaddexp(total, term)
+        return total
+    return sp.log(expr)

@@ -1,0 +1,1 @@
+"""From symbols to numbers: the only place that knows both sides."""

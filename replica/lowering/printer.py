@@ -1,0 +1,130 @@
+"""SymPy expression -> Python source in terms of a backend ``m``: straight-line code, no binders.
+
+Every number goes through the backend's own type: an inexact literal raises, since it would cap the precision
+at 15 digits (or give a false enclosure) without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import sympy as sp
+from sympy.printing.printer import Printer
+
+from replica.expr.stable import STABLE
+
+# node name -> backend method, where they differ
+_METHODS = {
+    "exp": "exp",
+    "log": "log",
+    "tanh": "tanh",
+    "cosh": "cosh",
+    "sinh": "sinh",
+    "sign": "sign",
+    "Abs": "abs",
+    "re": "re",
+    "im": "im",
+    "RealPart": "re",
+    "ImaginaryPart": "im",
+    "Heaviside": "heaviside",
+    "expit": "expit",
+    "logaddexp": "logaddexp",
+    **{name: name for name in STABLE},
+}
+
+
+class LoweringError(TypeError):
+    """An expression that has no faithful lowering."""
+
+
+class _Source(Printer):
+    """Source text of one expression; symbols are named by the mapping given."""
+
+    def __init__(self, names: Mapping[sp.Symbol, str]) -> None:
+        super().__init__()
+        self.names = names
+
+    def emptyPrinter(self, expr: Any) -> str:
+        raise LoweringError(f"no lowering for {type(expr).__name__}: {expr}")
+
+    def _print_Symbol(self, expr: sp.Symbol) -> str:
+        try:
+            return self.names[expr]
+        except KeyError:
+            raise LoweringError(f"free symbol {expr} is not an argument") from None
+
+    _print_Dummy = _print_Symbol
+
+    def _print_Integer(self, expr: sp.Integer) -> str:
+        return f"({int(expr)})"
+
+    def _print_Rational(self, expr: sp.Rational) -> str:
+        return f"m.rational({expr.p}, {expr.q})"
+
+    def _print_Float(self, expr: sp.Float) -> str:
+        raise LoweringError(f"inexact literal {expr} in a symbolic expression: use a Rational or a parameter")
+
+    def _print_Pi(self, expr: sp.Expr) -> str:
+        return "m.pi"
+
+    def _print_Exp1(self, expr: sp.Expr) -> str:
+        return "m.exp(m.rational(1, 1))"
+
+    def _print_Add(self, expr: sp.Add) -> str:
+        return "(" + " + ".join(self._print(a) for a in expr.args) + ")"
+
+    def _print_Mul(self, expr: sp.Mul) -> str:
+        above, below = [], []
+        for factor in expr.args:
+            base, power = factor.as_base_exp()
+            if power.is_Rational and power.is_negative and not base.is_Rational:
+                below.append(self._print(sp.Pow(base, -power)))
+            else:
+                above.append(self._print(factor))
+        top = " * ".join(above) or "(1)"
+        return f"({top})" if not below else f"({top} / ({' * '.join(below)}))"
+
+    def _print_Pow(self, expr: sp.Pow) -> str:
+        base, power = expr.as_base_exp()
+        text = self._print(base)
+        if power.is_Rational and power.is_negative:
+            return f"(1 / {self._print(sp.Pow(base, -power))})"
+        if power.is_Integer:
+            return f"({text})**{int(power)}"
+        if power == sp.Rational(1, 2):
+            return f"m.sqrt({text})"
+        return f"m.exp({self._print(power)} * m.log({text}))"
+
+    def _print_Function(self, expr: sp.Function) -> str:
+        name = type(expr).__name__
+        if name not in _METHODS:
+            raise LoweringError(f"no lowering for the function {name}: {expr}")
+        arguments = (
+            expr.args[:1] if name == "Heaviside" else expr.args
+        )  # Heaviside also carries its value at 0
+        return f"m.{_METHODS[name]}({', '.join(self._print(a) for a in arguments)})"
+
+    _print_exp = _print_log = _print_Abs = _print_re = _print_im = _print_Heaviside = _print_Function
+
+
+def compile_kernel(
+    expressions: Sequence[sp.Expr], arguments: Sequence[sp.Symbol]
+) -> Callable[..., tuple[Any, ...]]:
+    """A function (m, *arguments) -> tuple of values, with common subexpressions shared.
+
+    The source is printed from our own expression tree; nothing a user typed is evaluated.
+    """
+    names = {symbol: f"a{i}" for i, symbol in enumerate(arguments)}
+    temporaries = sp.numbered_symbols("t", cls=sp.Dummy)
+    shared, reduced = sp.cse(list(expressions), symbols=temporaries, order="none")
+    lines = []
+    for i, (symbol, value) in enumerate(shared):
+        lines.append(f"    t{i} = {_Source(names).doprint(value)}")
+        names[symbol] = f"t{i}"
+    results = ", ".join(_Source(names).doprint(e) for e in reduced)
+    header = ", ".join(["m", *(f"a{i}" for i in range(len(arguments)))])
+    source = "\n".join([f"def kernel({header}):", *lines, f"    return ({results},)"])
+    namespace: dict[str, Any] = {}
+    exec(compile(source, "<lowered>", "exec"), namespace)
+    return namespace["kernel"]

@@ -1,0 +1,154 @@
+"""validate: theory against simulation, with the error bar that decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from replica.api import solve
+from replica.simulation import Progress, Simulation, simulate
+from solvers.errors import NotConvergedError
+from solvers.solution import Solution
+
+MAX_Z = 3.5
+"""What counts as agreement for many seeds; for few, Student's quantile of the same probability."""
+FLOOR = 1e-6
+"""Below this mse exact recovery is reached: single-precision sensing and the stopping rule decide the rest.
+"""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Theory beside simulation at one point.
+
+    Attributes
+    ----------
+    theory, simulated, error:
+        The mse predicted at the sizes simulated, its mean over seeds and the standard error of that mean.
+    z_score:
+        (simulated - theory)/error; the finite size itself shifts the mse by O(1/d), which is not in the
+        error.
+    """
+
+    theory: float
+    simulated: float
+    error: float
+    z_score: float
+    solution: Solution
+    simulation: Simulation
+
+    @property
+    def params(self) -> Mapping[str, Fraction]:
+        """Control parameters at the sizes simulated."""
+        return self.simulation.params
+
+    @property
+    def seeds(self) -> int:
+        """Number of instances."""
+        return len(self.simulation.runs)
+
+    @property
+    def agrees(self) -> bool:
+        """Within 3.5 error bars (more for few seeds, whose error bar is itself uncertain), or both at exact
+        recovery.
+        """
+        recovered = (
+            self.theory < FLOOR and np.median([run.mse[-1] for run in self.simulation.finished]) < FLOOR
+        )
+        return abs(self.z_score) <= _student_limit(len(self.simulation.finished)) or bool(recovered)
+
+    @property
+    def converged(self) -> int:
+        """How many runs met their tolerance; the others are counted in the mean all the same."""
+        return sum(run.outcome.converged for run in self.simulation.runs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        sizes = self.simulation.sizes
+        return {
+            "theory": self.theory,
+            "simulated": self.simulated,
+            "error": self.error,
+            "z_score": self.z_score,
+            "agrees": self.agrees,
+            "sizes": {"d": sizes.d, "L": sizes.L, "r": sizes.r, "n": sizes.n},
+            "seeds": self.seeds,
+            "converged": self.converged,
+            "params": {name: float(value) for name, value in self.params.items()},
+            "outcomes": [run.outcome.value for run in self.simulation.runs],
+            "iterations": [run.iterations for run in self.simulation.runs],
+            "mse": [float(run.mse[-1]) if run.iterations else None for run in self.simulation.runs],
+        }
+
+    def plot(self, path: str | Path | None = None) -> Any:
+        """The mse per iteration: seeds, their mean with error bars, state evolution, fixed point. Returns
+        the figure.
+        """
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(6, 4), layout="constrained")
+        axes = figure.subplots()
+        for run in self.simulation.runs:
+            axes.plot(np.arange(1, run.iterations + 1), run.mse, color="0.8", linewidth=0.8)
+        mean, error = self.simulation.trajectory()
+        steps = np.arange(1, mean.size + 1)
+        axes.errorbar(steps, mean, error, fmt="o", markersize=3, label=f"AMP, d = {self.simulation.sizes.d}")
+        prediction = self.simulation.state_evolution
+        axes.plot(np.arange(1, prediction.size + 1), prediction, "k-", label="state evolution")
+        if self.theory > 0:
+            axes.axhline(self.theory, color="tab:red", linestyle=":", label="saddle point")
+        else:
+            axes.set_yscale("log")
+        axes.set_xlabel("iteration")
+        axes.set_ylabel("mse")
+        axes.legend()
+        axes.set_title(", ".join(f"{name} = {float(value):g}" for name, value in self.params.items()))
+        if path is not None:
+            figure.savefig(path, dpi=150)
+        return figure
+
+
+def _student_limit(seeds: int) -> float:
+    """The |z| exceeded as rarely by the mean of so many Gaussian values as MAX_Z by a normal variable."""
+    from scipy.stats import norm, t
+
+    return float(t.isf(norm.sf(MAX_Z), seeds - 1))
+
+
+def validate(
+    model: Any, *, d: int = 100, seeds: int = 8, progress: Progress | None = None, **options: Any
+) -> Check:
+    """Solve and simulate at one point; options are those of ``simulate`` and the control parameters.
+
+    The theory is solved at the ratios that the integer sizes realise, from the start that the simulation has.
+
+    Raises
+    ------
+    InputError
+        As ``simulate``.
+    NotConvergedError
+        Theory without a solution, or fewer than two runs that did not diverge.
+    """
+    simulation = simulate(model, d=d, seeds=seeds, progress=progress, **options)
+    start = "informed" if model.channel.symmetric else "uninformed"
+    point: dict[str, Any] = dict(simulation.params)
+    solution = solve(model, start=start, **point)
+    if len(simulation.finished) < 2:
+        sentences = "; ".join(sorted({run.outcome.value for run in simulation.runs}))
+        raise NotConvergedError(f"fewer than two runs of message passing ended with an estimate: {sentences}")
+    simulated, error = simulation.mse
+    theory = float(solution["mmse"])
+    gap = simulated - theory
+    return Check(
+        theory,
+        simulated,
+        error,
+        gap / error if error > 0 else (0.0 if gap == 0 else np.inf),
+        solution,
+        simulation,
+    )

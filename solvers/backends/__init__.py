@@ -1,0 +1,1 @@
+"""Number types with one interface: doubles, mpmath, python-flint."""

@@ -1,0 +1,84 @@
+"""What a backend offers to lowered code: numbers, elementwise functions, polynomial roots, and its own
+context.
+
+The same lowered source runs on every backend.  Arrays are NumPy arrays: of float64 on the fast backend, of
+``object`` (mpmath or python-flint numbers) on the precise ones, so that broadcasting is written once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from fractions import Fraction
+from typing import Any, Protocol
+
+import numpy as np
+
+Array = Any
+Number = int | str | Fraction | float
+
+
+class Backend(Protocol):
+    """A number type with its functions.  Every method that takes an array is elementwise and broadcasts."""
+
+    name: str
+    digits: int  # decimal digits carried
+    pi: Any
+
+    def context(self) -> contextlib.AbstractContextManager[None]:
+        """Set the working precision inside the block and restore the caller's after it."""
+        ...
+
+    def number(self, value: Number) -> Any:
+        """Convert exactly (a Python float counts as the binary number it is)."""
+        ...
+
+    def rational(self, p: int, q: int) -> Any:
+        """The number p/q."""
+        ...
+
+    def array(self, value: Any) -> Array:
+        """An array of the backend's numbers from nested sequences of numbers."""
+        ...
+
+    def roots(self, coefficients: Array) -> Array:
+        """Complex roots, shape (..., degree), of polynomials with coefficients (..., degree + 1), highest
+        first.
+        """
+        ...
+
+    def lowest_root(self, coefficients: Array) -> Array:
+        """Of each polynomial, the root with the most negative imaginary part."""
+        ...
+
+    def midpoint(self, value: Any) -> Any:
+        """One number without its error bound."""
+        ...
+
+    def radius(self, value: Any) -> float:
+        """Bound or estimate of the rounding error of one number."""
+        ...
+
+    def to_fraction(self, value: Any) -> Fraction:
+        """Exact value of one number."""
+        ...
+
+    def to_float(self, value: Any) -> Any:
+        """Midpoints as float64 (complex128 for complex numbers)."""
+        ...
+
+
+def as_fraction(value: Number) -> Fraction:
+    """Exact rational value of an int, Fraction, decimal string or binary float."""
+    return Fraction(value)
+
+
+def object_array(values: Any) -> Array:
+    """An object array that NumPy does not try to look into."""
+    if isinstance(values, np.ndarray):
+        return values.astype(object)
+    result = np.empty(np.shape(values), dtype=object)
+    if result.shape == ():
+        result[()] = values
+        return result
+    result[...] = values
+    return result

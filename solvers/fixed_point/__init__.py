@@ -1,0 +1,1 @@
+"""Fixed points: all solutions in doubles, then any number of digits."""

@@ -1,0 +1,79 @@
+"""Instances of bilinear sequence regression (arXiv 2410.18858): signals, sample sizes, outputs, starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+
+from solvers.errors import InputError
+from solvers.simulate.sensing import FloatArray, Sensing
+
+OutputSampler: TypeAlias = Callable[[FloatArray, np.random.Generator], FloatArray]
+"""`sample_output(h, rng) -> y`: draws y_mu ~ P_out(. | h_mu), shapes (n,) -> (n,)."""
+
+
+def bilinear_instance(d: int, L: int, r: int, rng: np.random.Generator) -> FloatArray:
+    """A target S = U V^T / sqrt(r), entries of unit variance.
+
+    Args:
+        d: token dimension.
+        L: number of tokens.
+        r: width of the factors; rho = r/d.
+        rng: where U (d x r) and V (L x r), iid N(0, 1), come from.
+
+    Returns:
+        S of shape (d, L).
+
+    Raises:
+        InputError: a size below 1.
+    """
+    if min(d, L, r) < 1:
+        raise InputError(f"an instance needs d, L, r >= 1, got d = {d}, L = {L}, r = {r}")
+    left = rng.standard_normal((d, r))
+    right = rng.standard_normal((L, r))
+    return left @ right.T / np.sqrt(r)
+
+
+def sample_count(alpha: float, shape: tuple[int, int]) -> int:
+    """The number of samples n nearest to alpha d L.
+
+    Raises:
+        InputError: alpha so small that no sample is left.
+    """
+    samples = round(alpha * shape[0] * shape[1])
+    if samples < 1:
+        raise InputError(f"alpha = {alpha} leaves no sample at d, L = {shape[0]}, {shape[1]}")
+    return samples
+
+
+def draw_outputs(
+    sensing: Sensing, signal: FloatArray, sample_output: OutputSampler, rng: np.random.Generator
+) -> FloatArray:
+    """The labels y ~ P_out(. | h) of a signal S of shape (d, L), with h = F S; shape (n,)."""
+    return sample_output(sensing.forward(signal), rng)
+
+
+def informed_start(signal: FloatArray, overlap: float, rng: np.random.Generator) -> tuple[FloatArray, float]:
+    """A start that looks like a posterior mean: S_0 = q S + sqrt(q (1-q)) Z.
+
+    For a signal with entries of unit variance, <S_0, S_0> = <S_0, S> = q and <(S - S_0)^2> = 1 - q per
+    entry, which is what message passing assumes of its start (the Nishimori identity). Even channels, for
+    which the estimate 0 is a fixed point, need one.
+
+    Args:
+        signal: S of shape (d, L).
+        overlap: q in [0, 1].
+        rng: where Z comes from.
+
+    Returns:
+        the start, of shape (d, L), and its variance 1 - q.
+
+    Raises:
+        InputError: an overlap outside [0, 1].
+    """
+    if not 0.0 <= overlap <= 1.0:
+        raise InputError(f"an overlap lies in [0, 1], got {overlap}")
+    noise = rng.standard_normal(signal.shape)
+    return overlap * signal + np.sqrt(overlap * (1.0 - overlap)) * noise, 1.0 - overlap
