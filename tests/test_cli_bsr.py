@@ -126,7 +126,13 @@ def test_an_interrupted_sweep_exits_130(tmp_path):
         "--out",
         tmp_path / "x.nc",
     ]
-    process = subprocess.Popen([COMMAND, *map(str, words)], stderr=subprocess.PIPE, text=True)
+    # a test run in the background of a shell ignores SIGINT, and its children would inherit that
+    process = subprocess.Popen(
+        [COMMAND, *map(str, words)],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         process.wait(timeout=8)
     except subprocess.TimeoutExpired:
