@@ -131,7 +131,7 @@ def test_an_interrupted_sweep_exits_130(tmp_path):
         [COMMAND, *map(str, words)],
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     try:
         process.wait(timeout=8)
