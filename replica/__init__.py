@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from replica.api import solve as solve
-    from replica.api import sweep as sweep
     from replica.simulation import simulate as simulate
+    from replica.sweeping import sweep as sweep
     from replica.validation import Check as Check
     from replica.validation import validate as validate
     from solvers.errors import InputError as InputError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "solve": "replica.api",
-    "sweep": "replica.api",
+    "sweep": "replica.sweeping",
     "simulate": "replica.simulation",
     "validate": "replica.validation",
     "Check": "replica.validation",

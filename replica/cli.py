@@ -85,6 +85,12 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("sweep", _sweep, "solve on a grid: name=first:last:points or name=0.1,0.2,0.5")
     sub.add_argument("--out", metavar="FILE.nc", type=Path, required=True, help="the NetCDF file to write")
     sub.add_argument("--force", action="store_true", help="overwrite the file")
+    sub.add_argument(
+        "--checkpoint",
+        metavar="FILE.jsonl",
+        type=Path,
+        help="keep finished points in this file, and go on from those it holds",
+    )
 
     sub = command("validate", _validate, "compare the theory with message passing on sampled instances")
     sub.add_argument("--d", type=_positive, default=100, help="dimension of the instances (default: 100)")
@@ -209,6 +215,9 @@ def _sweep(arguments: argparse.Namespace) -> None:
     from replica.cli_progress import progress_bar
 
     path = cli_output.writable(arguments.out, cli_output.DATASET_SUFFIXES, overwrite=arguments.force)
+    kept_in: dict[str, Path] = {}
+    if arguments.checkpoint:
+        kept_in["checkpoint"] = cli_output.writable(arguments.checkpoint, cli_output.CHECKPOINT_SUFFIXES)
     model, given = _build(arguments)
     check_names(model.control_parameters, given)
     values: dict[str, Any] = {}
@@ -222,7 +231,7 @@ def _sweep(arguments: argparse.Namespace) -> None:
     from replica import sweep
 
     with progress_bar(f"sweep {arguments.model}") as progress:
-        dataset = sweep(model, progress=progress, **values)
+        dataset = sweep(model, progress=progress, **kept_in, **values)
     interrupted = bool(dataset.attrs.get("interrupted"))
     kept = dataset.attrs.get("computed", 0)
     if interrupted and not kept:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PLOT_SUFFIXES = (".png", ".pdf", ".svg")
 DOCUMENT_SUFFIXES = (".tex", ".md")
 DATASET_SUFFIXES = (".nc",)
+CHECKPOINT_SUFFIXES = (".jsonl",)
 
 
 def writable(path: Path, suffixes: tuple[str, ...], *, overwrite: bool = True) -> Path:

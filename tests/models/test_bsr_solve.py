@@ -706,11 +706,12 @@ def test_the_command_line_refuses_in_one_line(capsys):
 
 
 def test_without_a_solution_nothing_is_returned_unless_asked(monkeypatch):
-    from replica import api
+    from replica import api, sweeping
     from solvers.fixed_point.pair import PointResult, _choose
 
     nothing = PointResult(_choose([], "global"), (), 0)
     monkeypatch.setattr(api, "_solve_group", lambda *_: [nothing])
+    monkeypatch.setattr(sweeping, "solve_group", lambda *_: [nothing])
     with pytest.raises(NotConvergedError, match="no solution was bracketed"):
         solve(BSR, **FIRST)
     assert solve(BSR, throw=False, **FIRST).outcome is Outcome.NO_SOLUTION

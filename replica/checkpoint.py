@@ -1,0 +1,142 @@
+"""The finished points of a sweep on disk, so that a sweep that was killed goes on where it was.
+
+A text file of JSON lines. The first says what was solved (model, channel, prior, start and the version of the
+library); every other line is one group of points that was solved together, with exact parameters as text and
+numbers that read back to the same double. A group is one line, so a line cut by a kill loses a whole group
+and no group is ever half there: the points computed again are computed exactly as before. Only JSON is read.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from replica.parameters import parse_number
+from solvers.errors import InputError
+from solvers.solution import Outcome
+
+Key = tuple[tuple[str, Fraction], ...]
+
+
+class Row(NamedTuple):
+    """What a sweep keeps of a point; the numbers are doubles and may be infinite or nan."""
+
+    mmse: float
+    q_hat: float
+    free_entropy: float
+    residual: float
+    error: float
+    outcome: Outcome
+
+
+_NUMBERS = Row._fields[:-1]
+
+
+def key_of(params: Mapping[str, Fraction]) -> Key:
+    """The exact parameters of a point, whatever their order."""
+    return tuple(sorted(params.items()))
+
+
+class Checkpoint:
+    """A file of finished points of one model, read when opened, appended to by ``add``.
+
+    Attributes
+    ----------
+    rows:
+        What the file holds.
+
+    Raises
+    ------
+    InputError
+        The file is not a checkpoint, is damaged before its last line, or holds another model, start or
+        version of the library; it cannot be read or written.
+    """
+
+    def __init__(self, path: str | Path, model: Any, start: str) -> None:
+        """Read the file, or begin one."""
+        self.path = Path(path)
+        self._header = {
+            "file": "checkpoint of replica sweep",
+            "model": model.name,
+            "channel": repr(getattr(model, "channel", None)),
+            "prior": repr(getattr(model, "prior", None)),
+            "start": start,
+            "version": version("replica-calculator"),
+        }
+        try:
+            content = self.path.read_bytes() if self.path.exists() else b""
+            self.rows, good = self._read(content)
+            with self.path.open("ab") as stream:
+                stream.truncate(good)  # a line cut by a kill
+                if not good:
+                    stream.write(_line(self._header))
+        except OSError as error:
+            raise InputError(f"cannot use the checkpoint {str(path)!r}: {error.strerror or error}") from None
+
+    def add(self, points: Sequence[Mapping[str, Fraction]], rows: Sequence[Row]) -> None:
+        """Append one group; it is with the operating system when this returns, and survives a kill."""
+        group = [
+            {"params": {name: str(x) for name, x in point.items()}, **_plain(row)}
+            for point, row in zip(points, rows, strict=True)
+        ]
+        with self.path.open("ab") as stream:
+            stream.write(_line({"points": group}))
+
+    def _read(self, content: bytes) -> tuple[dict[Key, Row], int]:
+        """The rows, and the number of bytes up to the end of the last whole line."""
+        lines = content.splitlines(keepends=True)
+        if not lines or (len(lines) == 1 and _line(self._header).startswith(content.rstrip(b"\n"))):
+            return {}, len(content) if content.endswith(b"\n") else 0
+        self._check_header(lines[0])
+        rows: dict[Key, Row] = {}
+        good = len(lines[0])
+        for number, line in enumerate(lines[1:], 2):
+            try:
+                if not line.endswith(b"\n"):
+                    raise ValueError("cut")
+                group = [_read_point(point) for point in json.loads(line)["points"]]
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                if number == len(lines):
+                    break
+                raise InputError(f"line {number} of the checkpoint {str(self.path)!r} is damaged") from None
+            rows.update(group)
+            good += len(line)
+        return rows, good
+
+    def _check_header(self, line: bytes) -> None:
+        try:
+            found = json.loads(line)
+            if found["file"] != self._header["file"]:
+                raise ValueError("another kind of file")
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise InputError(f"{str(self.path)!r} is not the checkpoint of a sweep") from None
+        for name, value in self._header.items():
+            if found.get(name) != value:
+                raise InputError(
+                    f"the checkpoint {str(self.path)!r} is of {name} {found.get(name)!s:.80}, not {value}; "
+                    "give another file"
+                )
+
+
+def _line(data: Any) -> bytes:
+    return (json.dumps(data, allow_nan=False) + "\n").encode("utf-8")
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    """JSON has no infinities: numbers that are not finite become text."""
+    values = {name: float(getattr(row, name)) for name in _NUMBERS}
+    return {
+        **{name: x if math.isfinite(x) else repr(x) for name, x in values.items()},
+        "outcome": row.outcome.name,
+    }
+
+
+def _read_point(data: Any) -> tuple[Key, Row]:
+    params = {str(name): parse_number(text, name) for name, text in data["params"].items()}
+    numbers = {name: float(data[name]) for name in _NUMBERS}
+    return key_of(params), Row(**numbers, outcome=Outcome[data["outcome"]])

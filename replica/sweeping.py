@@ -1,0 +1,175 @@
+"""sweep: a model on a grid of its control parameters, in double precision."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from replica.checkpoint import Checkpoint, Row, key_of
+from replica.lowering.problem import pair_problem
+from replica.parameters import check_names, parse_number, validate
+from solvers.errors import InputError
+from solvers.fixed_point.pair import STARTS, PointResult, solve_points
+
+Progress = Callable[[int, int], None]
+GROUP = 256
+
+
+def sweep(
+    model: Any,
+    *,
+    start: str | None = None,
+    progress: Progress | None = None,
+    executor: Any = None,
+    checkpoint: str | Path | None = None,
+    **params: Any,
+) -> Any:
+    """Solve on a grid, in double precision.
+
+    Every parameter given as a sequence is a dimension, in the order given. Returns an ``xarray.Dataset``
+    with variables mmse, q, q_hat,
+    free_entropy, residual, error and outcome (its sentence). A point that did not converge holds nan and
+    says so.
+
+    ``progress(done, total)`` is called as points finish; ``executor`` is any ``concurrent.futures.Executor``.
+    An interruption keeps what is computed: the dataset is returned with ``attrs["interrupted"]`` true.
+    ``checkpoint`` names a file of JSON lines: finished points are appended to it, and points that it holds
+    are not computed again, so that the same call goes on after an interruption or a kill and returns the same
+    dataset.
+
+    Raises
+    ------
+    InputError
+        As ``solve``; an empty sequence; a checkpoint of another model, start or version of the library.
+    """
+    chosen_start = start_named(start)
+    check_names(model.control_parameters, params)
+    axes = {name: _axis(value, name) for name, value in params.items()}
+    dims = [name for name, value in params.items() if _is_sequence(value)]
+    grid = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    grid = [validate(model.control_parameters, point) for point in grid]
+    saved = Checkpoint(checkpoint, model, chosen_start) if checkpoint is not None else None
+    rows: list[Row | None] = [saved.rows.get(key_of(point)) if saved else None for point in grid]
+    missing = [[i for i in members if rows[i] is None] for members in _groups(model, grid)]
+    groups = [members for members in missing if members]
+    total, done = len(grid), len(grid) - sum(map(len, groups))
+    tasks = [(model, [model.canonical(grid[i]) for i in members], chosen_start) for members in groups]
+    interrupted = False
+    try:
+        if progress and done:
+            progress(done, total)
+        outputs = (executor.map if executor else map)(solve_group, *zip(*tasks, strict=True)) if tasks else ()
+        for members, found in zip(groups, outputs, strict=True):
+            solved = [_row(point) for point in found]
+            if saved:
+                saved.add([grid[i] for i in members], solved)
+            for i, row in zip(members, solved, strict=True):
+                rows[i] = row
+            done += len(members)
+            if progress:
+                progress(done, total)
+    except KeyboardInterrupt:
+        interrupted = True
+    return _dataset(model, axes, dims, rows, interrupted)
+
+
+def _dataset(
+    model: Any,
+    axes: Mapping[str, Sequence[Fraction]],
+    dims: Sequence[str],
+    rows: Sequence[Row | None],
+    interrupted: bool,
+) -> Any:
+    """The rows as a labelled table; nan where there is no solution, beside the outcome that says why."""
+    import xarray as xr
+
+    shape = [len(axes[name]) for name in dims]
+    coordinates = {
+        name: ([name], [float(x) for x in axes[name]]) if name in dims else float(axes[name][0])
+        for name in axes
+    }
+
+    def variable(read: Callable[[Row], float]) -> tuple[Sequence[str], Any]:
+        flat = [read(row) if row is not None and row.outcome.converged else np.nan for row in rows]
+        return dims, np.array(flat).reshape(shape)
+
+    outcomes = np.array([row.outcome.value if row else "not computed: interrupted" for row in rows])
+    return xr.Dataset(
+        {
+            "mmse": variable(lambda row: row.mmse),
+            "q": variable(lambda row: 1 - row.mmse),
+            "q_hat": variable(lambda row: row.q_hat),
+            "free_entropy": variable(lambda row: row.free_entropy),
+            "residual": variable(lambda row: row.residual),
+            "error": variable(lambda row: row.error),
+            "outcome": (dims, outcomes.reshape(shape)),
+        },
+        coords=coordinates,
+        attrs={
+            "model": model.name,
+            "reference": model.reference,
+            "interrupted": int(interrupted),
+            "computed": sum(row is not None for row in rows),
+        },
+    )
+
+
+def solve_group(model: Any, points: Sequence[Mapping[str, Fraction]], start: str) -> list[PointResult]:
+    """Points that share the signal's parameters; a module-level function, so that it travels to worker
+    processes.
+    """
+    problem = pair_problem(model)
+    signal = {name: float(points[0][name]) for name in problem.signal_parameters}
+    output = {name: np.array([float(p[name]) for p in points]) for name in problem.output_parameters}
+    recovered = np.array([model.recovers(p) for p in points])
+    return solve_points(problem, signal, output, recovered, start=start)
+
+
+def start_named(start: str | None) -> str:
+    """The start asked for, the global maximum by default."""
+    if start is None:
+        return "global"
+    if start not in STARTS:
+        raise InputError(f"start must be one of {', '.join(STARTS)}, got {start!r}")
+    return start
+
+
+def _row(point: PointResult) -> Row:
+    root = point.chosen
+    return Row(
+        float(root.v),
+        float(root.q_hat),
+        float(root.free_entropy),
+        float(root.residual),
+        float(root.errors.total),
+        root.outcome,
+    )
+
+
+def _groups(model: Any, grid: Sequence[dict[str, Fraction]]) -> list[list[int]]:
+    """Points that share the parameters of the signal, in pieces small enough to show progress."""
+    problem = pair_problem(model)
+    groups: dict[tuple[Fraction, ...], list[int]] = {}
+    for i, point in enumerate(grid):
+        canonical = model.canonical(point)
+        groups.setdefault(tuple(canonical[name] for name in problem.signal_parameters), []).append(i)
+    return [members[k : k + GROUP] for members in groups.values() for k in range(0, len(members), GROUP)]
+
+
+def _is_sequence(value: Any) -> bool:
+    return np.ndim(value) > 0
+
+
+def _axis(value: Any, name: str) -> list[Fraction]:
+    if not _is_sequence(value):
+        return [parse_number(value, name)]
+    if np.ndim(value) != 1 or len(value) == 0:
+        raise InputError(
+            f"{name} must be a number or a non-empty one-dimensional sequence, got shape {np.shape(value)}"
+        )
+    return [parse_number(x, name) for x in value]
