@@ -89,9 +89,10 @@ class Checkpoint:
 
     def _read(self, content: bytes) -> tuple[dict[Key, Row], int]:
         """The rows, and the number of bytes up to the end of the last whole line."""
+        header = _line(self._header)
+        if header.startswith(content):  # new, or killed while it was begun
+            return {}, len(header) if content == header else 0
         lines = content.splitlines(keepends=True)
-        if not lines or (len(lines) == 1 and _line(self._header).startswith(content.rstrip(b"\n"))):
-            return {}, len(content) if content.endswith(b"\n") else 0
         self._check_header(lines[0])
         rows: dict[Key, Row] = {}
         good = len(lines[0])
@@ -100,7 +101,7 @@ class Checkpoint:
                 if not line.endswith(b"\n"):
                     raise ValueError("cut")
                 group = [_read_point(point) for point in json.loads(line)["points"]]
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
                 if number == len(lines):
                     break
                 raise InputError(f"line {number} of the checkpoint {str(self.path)!r} is damaged") from None
@@ -117,9 +118,9 @@ class Checkpoint:
             raise InputError(f"{str(self.path)!r} is not the checkpoint of a sweep") from None
         for name, value in self._header.items():
             if found.get(name) != value:
+                other = " ".join(str(found.get(name)).split())[:80]
                 raise InputError(
-                    f"the checkpoint {str(self.path)!r} is of {name} {found.get(name)!s:.80}, not {value}; "
-                    "give another file"
+                    f"the checkpoint {str(self.path)!r} is of {name} {other}, not {value}; give another file"
                 )
 
 
