@@ -87,7 +87,7 @@ def _validate(console: Any, model: BilinearSequenceRegression) -> list[Check]:
             f"{check.theory:.6f}",
             f"{check.simulated:.6f} ± {check.error:.6f}",
             "exact" if check.theory == 0 else f"{check.z_score:+.2f}",
-            "agrees" if check.agrees else "DISAGREES",
+            check.verdict,
         )
     console.print(table)
     return checks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -116,7 +117,7 @@ def simulate(
     d:
         Dimension of a token; L = beta d, r = rho d and n = alpha d L are rounded to integers (at least 1).
     seeds:
-        Independent instances, children of the root ``seed``; at least 2, for an error bar.
+        Independent instances; at least 2, for an error bar.
     max_iterations:
         Iterations allowed to a run.
     tolerance:
@@ -124,7 +125,8 @@ def simulate(
     damping:
         Share of the old iterate kept; by default 0, and 0.1 without noise, where single runs can be unstable.
     seed:
-        Root of all random numbers: the same seed draws the same instances.
+        Root of all random numbers: the same seed draws the same instances at the same point, and independent
+        ones at another (see ``point_root``).
     progress:
         Called as ``progress(done, seeds)``.
     memory_budget:
@@ -143,6 +145,7 @@ def simulate(
     sizes = _sizes(d, exact)
     _affordable(sizes, memory_budget)
     realised = {**exact, **sizes.ratios}
+    root = point_root(seed, model, sizes, realised)
     noise = {p.name: float(realised[p.name]) for p in model.channel.parameters}
     canonical = {name: float(value) for name, value in model.canonical(realised).items()}
     hilbert, output = hilbert_transform(model), output_functions(model.channel)
@@ -176,12 +179,31 @@ def simulate(
             symmetric=model.channel.symmetric,
         )
 
-    runs = tuple(run_seeds(one, seeds, root=seed, progress=progress))
+    runs = tuple(run_seeds(one, seeds, root=root, progress=progress))
     if not runs:
         raise KeyboardInterrupt("interrupted before the first instance was done")
     length = max(run.iterations for run in runs)
     initial = 1 - START_OVERLAP if model.channel.symmetric else Fraction(1)
     return Simulation(realised, sizes, runs, state_evolution(model, realised, length, float(initial)))
+
+
+def point_root(seed: int, model: Any, sizes: Sizes, params: Mapping[str, Fraction]) -> int:
+    """The root seed of one point: a child of ``seed`` keyed by the model, the sizes and the exact parameters.
+
+    The points of one comparison then draw independent instances, and a point draws the same ones whatever
+    other points there are.
+
+    Raises
+    ------
+    InputError
+        A seed that is not a non-negative integer.
+    """
+    _whole("seed", seed, 0)
+    values = " ".join(f"{name}={value}" for name, value in sorted(params.items()))
+    words = f"{model.name} {getattr(model, 'channel', '')!r} d={sizes.d} {values}"
+    key = np.frombuffer(hashlib.sha256(words.encode()).digest(), dtype="<u4")
+    child = np.random.SeedSequence(int(seed), spawn_key=[int(k) for k in key])
+    return int.from_bytes(child.generate_state(4, np.uint32).astype("<u4").tobytes(), "little")
 
 
 def state_evolution(

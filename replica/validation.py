@@ -53,19 +53,34 @@ class Check:
         return len(self.simulation.runs)
 
     @property
-    def agrees(self) -> bool:
-        """Within 3.5 error bars (more for few seeds, whose error bar is itself uncertain), or both at exact
-        recovery.
-        """
-        recovered = (
-            self.theory < FLOOR and np.median([run.mse[-1] for run in self.simulation.finished]) < FLOOR
-        )
-        return abs(self.z_score) <= _student_limit(len(self.simulation.finished)) or bool(recovered)
+    def converged(self) -> int:
+        """How many runs met their tolerance; those at the iteration limit count in the mean all the same."""
+        return sum(run.outcome.converged for run in self.simulation.runs)
 
     @property
-    def converged(self) -> int:
-        """How many runs met their tolerance; the others are counted in the mean all the same."""
-        return sum(run.outcome.converged for run in self.simulation.runs)
+    def decided(self) -> bool:
+        """Whether at least half of the runs converged: otherwise their mean says nothing of the theory."""
+        return 2 * self.converged >= self.seeds
+
+    @property
+    def agrees(self) -> bool:
+        """Decided, and within 3.5 error bars (more for few seeds, whose error bar is itself uncertain) or
+        both at exact recovery.
+        """
+        return self.decided and self._close
+
+    @property
+    def verdict(self) -> str:
+        """In words: "agrees", "DISAGREES" or "UNDECIDED", with how many runs converged when not all did."""
+        word = ("agrees" if self._close else "DISAGREES") if self.decided else "UNDECIDED"
+        few = "" if self.converged == self.seeds else f": {self.converged} of {self.seeds} runs converged"
+        return word + few
+
+    @property
+    def _close(self) -> bool:
+        finished = self.simulation.finished
+        recovered = self.theory < FLOOR and np.median([run.mse[-1] for run in finished]) < FLOOR
+        return abs(self.z_score) <= _student_limit(len(finished)) or bool(recovered)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -76,6 +91,7 @@ class Check:
             "error": self.error,
             "z_score": self.z_score,
             "agrees": self.agrees,
+            "verdict": self.verdict,
             "sizes": {"d": sizes.d, "L": sizes.L, "r": sizes.r, "n": sizes.n},
             "seeds": self.seeds,
             "converged": self.converged,
@@ -94,7 +110,11 @@ class Check:
         figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.subplots()
         for run in self.simulation.runs:
-            axes.plot(np.arange(1, run.iterations + 1), run.mse, color="0.8", linewidth=0.8)
+            color, line = ("0.8", "-") if run.outcome.converged else ("tab:orange", "--")
+            axes.plot(np.arange(1, run.iterations + 1), run.mse, color=color, linestyle=line, linewidth=0.8)
+        missed = self.seeds - self.converged
+        if missed:
+            axes.plot([], [], "--", color="tab:orange", label=f"not converged: {missed} of {self.seeds} runs")
         mean, error = self.simulation.trajectory()
         steps = np.arange(1, mean.size + 1)
         axes.errorbar(steps, mean, error, fmt="o", markersize=3, label=f"AMP, d = {self.simulation.sizes.d}")
@@ -107,7 +127,8 @@ class Check:
         axes.set_xlabel("iteration")
         axes.set_ylabel("mse")
         axes.legend()
-        axes.set_title(", ".join(f"{name} = {float(value):g}" for name, value in self.params.items()))
+        point = ", ".join(f"{name} = {float(value):g}" for name, value in self.params.items())
+        axes.set_title(point if self.decided else f"{point}\n{self.verdict}")
         if path is not None:
             figure.savefig(path, dpi=150)
         return figure

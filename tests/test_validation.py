@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from fractions import Fraction
@@ -15,9 +16,10 @@ from scipy.stats import norm
 from replica import simulate, solve, validate
 from replica.lowering.message_passing import hilbert_transform, output_functions
 from replica.models import BilinearSequenceRegression, build
-from replica.simulation import state_evolution
+from replica.simulation import Sizes, point_root, state_evolution
 from replica.symbols import beta as BETA
 from solvers.errors import InputError, NotConvergedError
+from solvers.simulate.amp import AmpOutcome
 from solvers.simulate.rotational import rectangular_denoiser, shrink
 from solvers.solution import Outcome
 from tests.solvers.simulate_by_hand import (
@@ -36,6 +38,7 @@ POINTS = [
     (0.25, 1, 0.2, 0),
     (0.5, 1, 0.2, 0),
 ]
+FIRST = {"alpha": 0.3, "beta": 1, "rho": 0.2, "delta": 0.1}
 LARGE = [*POINTS, (0.5, 2.5, 0.75, 0.1), (0.2, 0.5, 0.1, 0)]
 
 
@@ -110,6 +113,70 @@ def test_a_seed_reproduces_a_run_and_another_does_not():
     assert first.mse != other.mse
     longer = simulate(BSR, d=12, seeds=3, seed=1, **at(POINTS[0]))
     assert longer.runs[0].mse.tolist() == first.runs[0].mse.tolist()
+
+
+def test_other_points_draw_other_instances():
+    """The children of one seed: each point has its own, whatever the order of its parameters or other points."""
+    params = {"alpha": Fraction(3, 10), "beta": Fraction(1), "rho": Fraction(1, 5), "delta": Fraction(1, 10)}
+    sizes = Sizes(10, 10, 2, 30)
+    root = point_root(0, BSR, sizes, params)
+    assert root == point_root(0, BSR, sizes, dict(reversed(params.items())))
+    others = [
+        point_root(1, BSR, sizes, params),
+        point_root(0, SIGN, sizes, params),
+        point_root(0, BSR, Sizes(20, 20, 4, 120), params),
+        *(
+            point_root(0, BSR, sizes, {**params, name: value + Fraction(1, 10**9)})
+            for name, value in params.items()
+        ),
+    ]
+    assert len({root, *others}) == 1 + len(others)
+    # two noise levels: the teachers and inputs differ, so that the errors of the two points are independent
+    drawn = []
+    for noise in ("0.1", "0.1000000001"):
+        runs = simulate(BSR, d=12, seeds=8, max_iterations=1, **{**FIRST, "delta": noise}).runs
+        drawn.append([run.mse[0] for run in runs])
+    assert abs(np.corrcoef(drawn)[0, 1]) < 0.95
+    with pytest.raises(InputError, match="seed must be an integer of at least 0, got -1"):
+        simulate(BSR, d=12, seeds=2, seed=-1, **FIRST)
+
+
+def test_runs_that_did_not_converge_decide_nothing(tmp_path):
+    """Stopped at the second iteration: the mean may lie anywhere, and is no evidence even within its error bar."""
+    stopped = validate(BSR, d=12, seeds=4, max_iterations=2, **FIRST)
+    assert (stopped.converged, stopped.seeds, stopped.decided) == (0, 4, False)
+    near = dataclasses.replace(stopped, z_score=0.0)
+    assert not near.agrees
+    assert near.verdict == "UNDECIDED: 0 of 4 runs converged"
+    assert json.loads(json.dumps(near.to_dict()))["verdict"] == near.verdict
+    figure = near.plot(tmp_path / "stopped.png")
+    (axes,) = figure.axes
+    assert "UNDECIDED: 0 of 4 runs converged" in axes.get_title()
+    assert "not converged: 4 of 4 runs" in [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+@pytest.mark.parametrize(
+    ("converged", "verdict"),
+    [
+        (4, "agrees"),
+        (3, "agrees: 3 of 4 runs converged"),
+        (2, "agrees: 2 of 4 runs converged"),
+        (1, "UNDECIDED: 1 of 4 runs converged"),
+    ],
+)
+def test_at_least_half_must_converge(converged, verdict):
+    whole = validate(BSR, d=12, seeds=4, max_iterations=3, **FIRST)
+    outcomes = [AmpOutcome.CONVERGED if k < converged else AmpOutcome.ITERATION_LIMIT for k in range(4)]
+    runs = [
+        dataclasses.replace(run, outcome=outcome)
+        for run, outcome in zip(whole.simulation.runs, outcomes, strict=True)
+    ]
+    check = dataclasses.replace(
+        whole, z_score=0.1, simulation=dataclasses.replace(whole.simulation, runs=tuple(runs))
+    )
+    assert (check.verdict, check.agrees) == (verdict, converged >= 2)
+    far = dataclasses.replace(check, z_score=50.0)
+    assert (far.verdict.split(":")[0], far.agrees) == ("DISAGREES" if converged >= 2 else "UNDECIDED", False)
 
 
 def test_an_interruption_keeps_complete_runs():
