@@ -1,8 +1,10 @@
 r"""The replicated action: the nodes that stand for E[Z^n] on its way to the free entropy.
 
-The planted, Bayes-optimal setting: n + 1 exchangeable replicas S_0 ... S_n of a matrix signal (S_0 is the
-teacher), fields h_a = Tr(X^T S_a)/sqrt(dL), outputs y ~ P_out(.|h_0).  Every node is an exponent *per entry
-of the signal* (divided by dL), at a symbolic number of replicas.
+The planted, Bayes-optimal setting: n + 1 exchangeable replicas of the signal (replica 0 is the teacher),
+outputs y ~ P_out(.|h_0) of the fields h_a, at a symbolic number of replicas.  Every node is an exponent *per
+coordinate of the signal*.  The signal is a vector x of N coordinates with h = F x, F_ij ~ N(0, 1/N), or a
+matrix S of dL entries with h = Tr(X^T S)/sqrt(dL), X_ij ~ N(0, 1): the same calculation in another notation,
+told apart by the number of coordinates, the symbol ``N`` or ``DL``.
 """
 
 # SymPy's annotations say Basic (or a class) for what is an expression:
@@ -11,6 +13,7 @@ of the signal* (divided by dL), at a symbolic number of replicas.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import sympy as sp
@@ -18,7 +21,7 @@ import sympy as sp
 from replica.expr.average import GaussianAverage
 from replica.expr.binder import Binder
 from replica.overlaps import ReplicaSymmetricMatrix
-from replica.symbols import V, alpha, h, n, omega, y
+from replica.symbols import N, V, alpha, h, n, omega, y
 
 Q = sp.Symbol("Q")
 Q_HAT = sp.Symbol(r"\hat{Q}")
@@ -26,20 +29,50 @@ Z_OUT = sp.Function("Z_out", positive=True)(y, omega, V)
 """The evidence of one output, E_{h ~ N(omega, V)} P_out(y|h), by name."""
 
 
+DL = sp.Symbol("dL", positive=True)
+"""Number of entries of a matrix signal of d rows and L columns."""
+
+
+@dataclass(frozen=True)
+class _Notation:
+    """How a kind of signal is written."""
+
+    signal: str
+    inputs: str
+    field: str
+    product: str
+    noise: str
+
+
+_NOTATIONS = {
+    N: _Notation("x", "F", r"(Fx_a)_\mu", "{0}\\cdot {1}", "z"),
+    DL: _Notation(
+        "S",
+        "X",
+        r"\frac{\operatorname{Tr}X_\mu^{\top}S_a}{\sqrt{dL}}",
+        r"\operatorname{{Tr}}{0}^{{\top}}{1}",
+        "Z",
+    ),
+}
+
+
 class ReplicatedEvidence(Binder):
     """log E[Z^n] as it is defined: outputs and replicas integrated, inputs averaged. Args: P_out(y|h), y, h,
-    outputs, n, alpha.
+    outputs, n, alpha, number of coordinates.
     """
 
     binds = 2
 
     def _latex(self, printer: Any) -> str:
-        size = printer._print(self.parameters[1])
+        replicas, _, coordinates = (printer._print(p) for p in self.parameters[1:])
+        written = _NOTATIONS[self.parameters[3]]
+        s = written.signal
         density = _density_latex(printer, self.body, r"y_\mu", r"h^a_\mu")
         return (
-            r"\frac{1}{dL}\log\mathbb{E}_{X}\int\!\mathrm{d}y\;\mathbb{E}_{S_0,\dots,S_{" + size + r"}\sim P}"
-            r"\prod_{\mu=1}^{\alpha dL}\prod_{a=0}^{" + size + "}" + density + r",\quad "
-            r"h_\mu^a=\frac{\operatorname{Tr}X_\mu^{\top}S_a}{\sqrt{dL}}"
+            rf"\frac{{1}}{{{coordinates}}}\log\mathbb{{E}}_{{{written.inputs}}}\int\!\mathrm{{d}}y\;"
+            rf"\mathbb{{E}}_{{{s}_0,\dots,{s}_{{{replicas}}}\sim P}}"
+            rf"\prod_{{\mu=1}}^{{\alpha {coordinates}}}\prod_{{a=0}}^{{{replicas}}}{density},\quad "
+            rf"h_\mu^a={written.field}"
         )
 
 
@@ -86,16 +119,21 @@ class FieldAverage(Binder):
 
 
 class OverlapMoment(sp.Expr):
-    """(1/dL) log E_{S_a ~ P} exp(sum_{a<b} Qhat_ab Tr S_a^T S_b). Args: Qhat."""
+    """(1/N) log E_{x_a ~ P} exp(sum_{a<b} Qhat_ab x_a.x_b). Args: Qhat, number of coordinates N."""
 
     def _latex(self, printer: Any) -> str:
-        entries = self.args[0]
+        entries, coordinates = self.args
+        written = _NOTATIONS[coordinates]
+        product = written.product.format(f"{written.signal}_a", f"{written.signal}_b")
         inside = (
-            rf"{printer._print(entries.off_diagonal)}\sum_{{a<b}}\operatorname{{Tr}}S_a^{{\top}}S_b"
+            rf"{printer._print(entries.off_diagonal)}\sum_{{a<b}}{product}"
             if isinstance(entries, ReplicaSymmetricMatrix)
-            else r"\sum_{a<b}\hat{Q}_{ab}\operatorname{Tr}S_a^{\top}S_b"
+            else rf"\sum_{{a<b}}\hat{{Q}}_{{ab}}{product}"
         )
-        return rf"\frac{{1}}{{dL}}\log\mathbb{{E}}_{{S_a\sim P}}\exp\Big({inside}\Big)"
+        return (
+            rf"\frac{{1}}{{{printer._print(coordinates)}}}\log\mathbb{{E}}_{{{written.signal}_a\sim P}}"
+            rf"\exp\Big({inside}\Big)"
+        )
 
 
 class PairSum(sp.Expr):
@@ -106,32 +144,34 @@ class PairSum(sp.Expr):
 
 
 class LikelihoodMoment(sp.Expr):
-    r"""(1/dL) log E_Z[X(Z)^size], X(Z) = E_S exp(sqrt(q_hat) Tr Z^T S - (q_hat/2)|S|^2), E_Z[X] = 1. Args:
-    size, q_hat.
+    r"""(1/N) log E_z[X(z)^size], X(z) = E_x exp(sqrt(q_hat) z.x - (q_hat/2)|x|^2), E_z[X] = 1. Args: size,
+    q_hat, number of coordinates N.
     """
 
     def _latex(self, printer: Any) -> str:
-        size, c = (printer._print(a) for a in self.args)
-        return (
-            r"\frac{1}{dL}\log\mathbb{E}_{Z}\Big[\Big(\mathbb{E}_{S\sim P}e^{\sqrt{"
-            + c
-            + r"}\operatorname{Tr}Z^{\top}S-\frac{"
-            + c
-            + r"}{2}|S|^2}\Big)^{"
-            + size
-            + r"}\Big]"
-        )
+        size = printer._print(self.args[0])
+        likelihood, prefix, noise = _likelihood_latex(printer, *self.args[1:])
+        return rf"{prefix}\log\mathbb{{E}}_{{{noise}}}\Big[\Big({likelihood}\Big)^{{{size}}}\Big]"
 
 
 class LikelihoodEntropy(sp.Expr):
-    """(1/dL) E_Z[X log X] for the X of ``LikelihoodMoment``. Args: q_hat."""
+    """(1/N) E_z[X log X] for the X of ``LikelihoodMoment``. Args: q_hat, number of coordinates N."""
 
     def _latex(self, printer: Any) -> str:
-        c = printer._print(self.args[0])
+        likelihood, prefix, noise = _likelihood_latex(printer, *self.args)
         return (
-            r"\frac{1}{dL}\mathbb{E}_{Z}\left[\mathcal{X}\log\mathcal{X}\right]_{\mathcal{X}=\mathbb{E}_{S}"
-            r"e^{\sqrt{" + c + r"}\operatorname{Tr}Z^{\top}S-\frac{" + c + r"}{2}|S|^2}}"
+            rf"{prefix}\mathbb{{E}}_{{{noise}}}\left[\mathcal{{X}}\log\mathcal{{X}}\right]"
+            rf"_{{\mathcal{{X}}={likelihood}}}"
         )
+
+
+def _likelihood_latex(printer: Any, strength: sp.Expr, coordinates: sp.Expr) -> tuple[str, str, str]:
+    """The likelihood ratio of a signal to pure noise, the prefix 1/N, and the name of the noise."""
+    written = _NOTATIONS[coordinates]
+    c, s, z = printer._print(strength), written.signal, written.noise
+    exponent = rf"\sqrt{{{c}}}{written.product.format(z, s)}-\frac{{{c}}}{{2}}|{s}|^2"
+    likelihood = rf"\mathbb{{E}}_{{{s}\sim P}}e^{{{exponent}}}"
+    return likelihood, rf"\frac{{1}}{{{printer._print(coordinates)}}}", z
 
 
 class DifferentialEntropy(sp.Expr):
@@ -145,9 +185,9 @@ def _density_latex(printer: Any, density: sp.Expr, y_name: str, h_name: str) -> 
     return rf"P_{{\mathrm{{out}}}}({y_name}|{h_name})"
 
 
-def replicated_evidence(density: sp.Expr, outputs: sp.Set) -> ReplicatedEvidence:
-    """The starting point: (1/dL) log E[Z^n] with the teacher as replica 0."""
-    return ReplicatedEvidence(density, y, h, outputs, n, alpha)
+def replicated_evidence(density: sp.Expr, outputs: sp.Set, coordinates: sp.Symbol) -> ReplicatedEvidence:
+    """The starting point: (1/N) log E[Z^n] with the teacher as replica 0."""
+    return ReplicatedEvidence(density, y, h, outputs, n, alpha, coordinates)
 
 
 def nodes_of(expr: sp.Expr, kind: type) -> list[Any]:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import sympy as sp
@@ -15,6 +14,7 @@ from replica.action import Z_OUT, cancel_rational, nodes_of
 from replica.derivation import Comparison, Derivation, Kind, Printed, Rule
 from replica.expr.average import GaussianAverage, OutputSum
 from replica.expr.binder import evaluate_inside
+from replica.expr.logsum import stable_log
 from replica.expr.rules import heat_equation
 from replica.expr.stable import ndtr, xlogx
 from replica.replica_rules import sample_outputs, sample_point
@@ -35,8 +35,7 @@ def insert_channel(channel: Any) -> Rule:
             (single,) = nodes_of(average.body, GaussianAverage)
             if average.body != single * sp.log(single):
                 raise ValueError(f"expected the average of Z_out log Z_out, got {average}")
-            log_evidence = partial(channel.log_evidence, omega=average.var, variance=single.variance)
-            inner = channel.expectation(log_evidence, average.var, single.variance)
+            inner = channel.expectation(lambda _, z: stable_log(z), average.var, V).subs(V, single.variance)
             return cancel_rational(GaussianAverage(inner, average.var, average.mean, average.variance).doit())
 
         return expr.replace(lambda e: isinstance(e, OutputSum), rewrite)
@@ -45,16 +44,19 @@ def insert_channel(channel: Any) -> Rule:
         comparisons = []
         for output in sample_outputs(channel.outputs):
             at = sample_point(channel.density(y, h), output) | {omega: sp.Rational(2, 5)}
-            direct = GaussianAverage(channel.density(y, h), h, omega, sp.Rational(7, 10)).subs(at)
-            closed = channel.evidence(y, omega, sp.Rational(7, 10)).subs(at)
+            value = at[y]
+            direct = GaussianAverage(channel.density(value, h), h, omega, sp.Rational(7, 10)).subs(at)
+            closed = channel.evidence(value, omega, sp.Rational(7, 10)).subs(at)
             comparisons.append(
                 Comparison(f"evidence at y = {output}", sp.N(direct, 12), sp.N(closed, 12), 1e-9)
             )
         (total,) = nodes_of(before, OutputSum)
         inserted = after - before.xreplace({t: sp.S.Zero for t in sp.Add.make_args(before) if t.has(total)})
 
+        (single,) = nodes_of(total.body.body, GaussianAverage)
+
         def x_log_x(output: sp.Expr) -> sp.Expr:
-            return xlogx(channel.evidence(output, omega, 1 - q))
+            return xlogx(channel.evidence(output, omega, single.variance))
 
         return (*comparisons, compare_at_field("Z_out log Z_out", channel, x_log_x, inserted))
 
@@ -65,16 +67,21 @@ def insert_channel(channel: Any) -> Rule:
         entropy = GaussianAverage(
             OutputSum(Z_OUT * sp.log(Z_OUT), y, total.outputs), omega, *total.body.args[2:]
         )
-        return Printed(before.xreplace({total: entropy}), evidence_definitions(channel))
+        (single,) = nodes_of(total.body.body, GaussianAverage)
+        return Printed(before.xreplace({total: entropy}), evidence_definitions(channel, single.variance))
 
-    reference = "closed form of E_{h ~ N(omega, 1 - q)} P_out(y|h)"
+    reference = "closed form of E_{h ~ N(omega, V)} P_out(y|h)"
     return Rule("evidence of the channel", Kind.IDENTITY, apply, reference, check, shown=shown)
 
 
-def evidence_definitions(channel: Any) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
-    """V and Z_out(y, omega, V) of the channel; at the largest output where the outputs are finite."""
-    value = max(channel.outputs) if isinstance(channel.outputs, sp.FiniteSet) else y
-    return ((V, 1 - q), (Z_OUT.subs(y, value), channel.evidence(value, omega, V)))
+def evidence_definitions(channel: Any, variance: sp.Expr) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
+    """V and Z_out(y, omega, V) of the channel; at the largest output of a finite set."""
+    definitions = [(V, variance)]
+    for part, density in channel.pieces(y, h):
+        at = {y: max(part)} if isinstance(part, sp.FiniteSet) else {}
+        evidence = GaussianAverage(density, h, omega, V).doit()
+        definitions.append((Z_OUT.subs(at), evidence.subs(at)))
+    return tuple(definitions)
 
 
 def compare_at_field(what: str, channel: Any, body: Any, inserted: sp.Expr) -> Comparison:
@@ -82,16 +89,19 @@ def compare_at_field(what: str, channel: Any, body: Any, inserted: sp.Expr) -> C
     expression put in its place.
     """
     at = sample_point(channel.density(y, h), sp.S.One) | {omega: sp.Rational(2, 5), alpha: sp.Rational(3, 5)}
-    values = channel.outputs if isinstance(channel.outputs, sp.FiniteSet) else None
-    total = OutputSum(body(y), y, channel.outputs) if values is None else sp.Add(*(body(v) for v in values))
+    at |= {s: sp.Rational(4, 5) for s in inserted.free_symbols - set(at) - {y}}
     del at[y]
+    total = sp.S.Zero
+    for part, _ in channel.pieces(y, h):
+        values = tuple(part) if isinstance(part, sp.FiniteSet) else None
+        total += OutputSum(body(y), y, part) if values is None else sp.Add(*(body(v) for v in values))
     inside = inserted.replace(lambda e: isinstance(e, GaussianAverage) and e.var == omega, lambda e: e.body)
     return Comparison(what, sp.N((alpha * total).subs(at), 12), sp.N(inside.subs(at), 12), 1e-9)
 
 
 def overlap_equation(outputs: sp.Set) -> Derivation:
     """q_hat = 2 alpha dPsi_out/dq for any channel, Psi_out = E_{omega ~ N(0, q)} int dy Z_out log Z_out at V
-    = 1 - q.
+    = E x^2 - q.
     """
     psi = GaussianAverage(OutputSum(Z_OUT * sp.log(Z_OUT), y, outputs), omega, 0, q)
     start = 2 * alpha * (sp.Derivative(psi, q) - sp.Derivative(psi, V))
@@ -99,38 +109,36 @@ def overlap_equation(outputs: sp.Set) -> Derivation:
     return derivation.then(_PRICE).then(_HEAT).then(_SCORE)
 
 
-def insert_evidence(channel: Any) -> Rule:
-    """The closed form of the channel in E_omega int dy Z_out g_out^2, at V = 1 - q."""
+def insert_evidence(channel: Any, variance: sp.Expr) -> Rule:
+    """The closed form of the channel in E_omega int dy Z_out g_out^2, at V = ``variance``."""
 
     def apply(expr: sp.Expr) -> sp.Expr:
         def rewrite(node: GaussianAverage) -> sp.Expr:
-            squared = partial(_squared_output_function, channel, omega=node.var, variance=1 - q)
-            inner = channel.expectation(squared, node.var, 1 - q)
+            def squared(_: sp.Expr, evidence: sp.Expr) -> sp.Expr:
+                return stable_log(evidence).diff(node.var) ** 2
+
+            inner = channel.expectation(squared, node.var, V).subs(V, variance)
             return cancel_rational(GaussianAverage(inner, node.var, node.mean, node.variance).doit())
 
         return expr.replace(lambda e: isinstance(e, GaussianAverage), rewrite)
 
     def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
         def body(output: sp.Expr) -> sp.Expr:
-            evidence = channel.evidence(output, omega, 1 - q)
+            evidence = channel.evidence(output, omega, variance)
             return evidence.diff(omega) ** 2 / evidence
 
         return (compare_at_field("(dZ_out/domega)^2/Z_out", channel, body, after),)
 
     def shown(before: sp.Expr, after: sp.Expr) -> Printed | None:
-        return Printed(before, output_definitions(channel)) if after.has(GaussianAverage) else None
+        return Printed(before, output_definitions(channel, variance)) if after.has(GaussianAverage) else None
 
     reference = "closed form of Z_out and of its logarithmic derivative"
     return Rule("evidence of the channel", Kind.IDENTITY, apply, reference, check, shown=shown)
 
 
-def output_definitions(channel: Any) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
+def output_definitions(channel: Any, variance: sp.Expr) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
     """V, Z_out and g_out."""
-    return (*evidence_definitions(channel), (G_OUT, sp.Derivative(sp.log(Z_OUT), omega)))
-
-
-def _squared_output_function(channel: Any, output: sp.Expr, omega: sp.Symbol, variance: sp.Expr) -> sp.Expr:
-    return channel.output_function(output, omega, variance) ** 2
+    return (*evidence_definitions(channel, variance), (G_OUT, sp.Derivative(sp.log(Z_OUT), omega)))
 
 
 def _merge(expr: sp.Expr) -> sp.Expr:
@@ -193,9 +201,9 @@ _PRICE = Rule(
     "Price's theorem",
     Kind.IDENTITY,
     _price,
-    "dE f/dq = E f''/2 in the variance of omega; V = 1 - q gives the other term",
+    "dE f/dq = E f''/2 in the variance of omega; V = E x^2 - q gives the other term",
     _check_with_sign,
-    ((Z_OUT, "evidence of one output, E_{h ~ N(omega, V)} P_out(y|h), V = 1 - q"),),
+    ((Z_OUT, "evidence of one output, E_{h ~ N(omega, V)} P_out(y|h), V = E x^2 - q"),),
 )
 _HEAT = Rule(
     "heat equation",

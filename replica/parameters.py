@@ -100,6 +100,7 @@ class Parameter:
         lower: smallest value, None for unbounded; ``lower_open`` excludes it.
         upper: largest value, None for unbounded; ``upper_open`` excludes it.
         hint: what to do instead, added to the message when a value lies outside.
+        default: the value where none is given; None asks for one.
 
     >>> rho = Parameter("rho", "rho", "rank over dimension, r/d", lower=Fraction(0), lower_open=True)
     >>> rho.domain
@@ -118,6 +119,7 @@ class Parameter:
     upper: Fraction | None = None
     upper_open: bool = False
     hint: str = ""
+    default: Fraction | None = None
 
     @property
     def _bounds(self) -> list[str]:
@@ -153,7 +155,7 @@ def check_names(parameters: Sequence[Parameter], given: Mapping[str, object]) ->
     for name in given:
         if name not in names:
             raise InputError(unknown("parameter", name, names))
-    if missing := [name for name in names if name not in given]:
+    if missing := [p.name for p in parameters if p.name not in given and p.default is None]:
         raise InputError(f"missing parameter{'s' * (len(missing) > 1)} {', '.join(missing)}")
 
 
@@ -169,7 +171,7 @@ def validate(parameters: Sequence[Parameter], given: Mapping[str, object]) -> di
     solvers.errors.InputError: unknown parameter 'detla': did you mean delta? Allowed: delta
     """
     check_names(parameters, given)
-    return {p.name: p.check(parse_number(given[p.name], p.name)) for p in parameters}
+    return {p.name: p.check(parse_number(given.get(p.name, p.default), p.name)) for p in parameters}
 
 
 def unknown(what: str, name: str, allowed: Sequence[str]) -> str:

@@ -38,9 +38,13 @@ from replica.symbols import alpha, h, n, omega, q, q_hat, y
 
 def _average_inputs(expr: sp.Expr) -> sp.Expr:
     def rewrite(node: ReplicatedEvidence) -> sp.Expr:
-        density, y_, h_, outputs, size, rate = node.args
+        density, y_, h_, outputs, size, rate, coordinates = node.args
         fields = FieldAverage(density, h_, Q, size + 1)
-        return rate * sp.log(OutputSum(fields, y_, outputs)) + OverlapMoment(Q_HAT) - PairSum(Q, Q_HAT)
+        return (
+            rate * sp.log(OutputSum(fields, y_, outputs))
+            + OverlapMoment(Q_HAT, coordinates)
+            - PairSum(Q, Q_HAT)
+        )
 
     return expr.replace(lambda e: isinstance(e, ReplicatedEvidence), rewrite)
 
@@ -81,14 +85,32 @@ average_inputs = Rule(
 )
 
 
-def _bayes_optimal(expr: sp.Expr) -> sp.Expr:
-    overlap = ReplicaSymmetricMatrix(n + 1, 1, q)
+def bayes_optimal(second_moment: sp.Expr) -> Rule:
+    """Every two of the n + 1 replicas have the overlap q; the self-overlap is the second moment of the
+    prior.
+    """
+    overlap = ReplicaSymmetricMatrix(n + 1, second_moment, q)
     conjugate = ReplicaSymmetricMatrix(n + 1, 0, q_hat)
-    expr = expr.replace(
-        lambda e: isinstance(e, PairSum),
-        lambda e: overlap.sum_over_pairs(lambda entry: entry * conjugate.off_diagonal),
+
+    def apply(expr: sp.Expr) -> sp.Expr:
+        expr = expr.replace(
+            lambda e: isinstance(e, PairSum),
+            lambda e: overlap.sum_over_pairs(lambda entry: entry * conjugate.off_diagonal),
+        )
+        return expr.xreplace({Q: overlap, Q_HAT: conjugate})
+
+    return Rule(
+        "Bayes-optimal ansatz",
+        Kind.ANSATZ,
+        apply,
+        "Nishimori: teacher and replicas are exchangeable; Q_aa is the second moment of the prior, which "
+        "does not fluctuate",
+        _check_bayes_optimal,
+        (
+            (q, "overlap of two replicas, E x^2 - mmse"),
+            (q_hat, "its conjugate, the signal-to-noise ratio of the signal"),
+        ),
     )
-    return expr.xreplace({Q: overlap, Q_HAT: conjugate})
 
 
 def _check_bayes_optimal(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
@@ -107,19 +129,6 @@ def _check_bayes_optimal(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, .
             )
         )
     return tuple(comparisons)
-
-
-bayes_optimal = Rule(
-    "Bayes-optimal ansatz",
-    Kind.ANSATZ,
-    _bayes_optimal,
-    "Nishimori: teacher and replicas are exchangeable; Q_aa = E S_ij^2 = 1 is not a fluctuating parameter",
-    _check_bayes_optimal,
-    (
-        (q, "overlap of two replicas, 1 - mmse"),
-        (q_hat, "its conjugate, the signal-to-noise ratio of the signal"),
-    ),
-)
 
 
 def _hierarchical(expr: sp.Expr) -> sp.Expr:
@@ -161,7 +170,7 @@ hierarchical_fields = Rule(
 def _decouple(expr: sp.Expr) -> sp.Expr:
     return expr.replace(
         lambda e: isinstance(e, OverlapMoment),
-        lambda e: LikelihoodMoment(e.args[0].size, e.args[0].off_diagonal),
+        lambda e: LikelihoodMoment(e.args[0].size, e.args[0].off_diagonal, e.args[1]),
     )
 
 
@@ -199,10 +208,12 @@ def _n_to_zero(expr: sp.Expr) -> sp.Expr:
     terms = []
     for term in sp.Add.make_args(expr):
         if isinstance(term, LikelihoodMoment):
-            size, strength = term.args
+            size, strength, coordinates = term.args
             if size != n + 1:
                 raise ValueError(f"expected n + 1 replicas, got {size}")
-            terms.append(LikelihoodEntropy(strength))  # d/dn log E[X^(n+1)] = E[X log X] since E[X] = 1
+            terms.append(
+                LikelihoodEntropy(strength, coordinates)
+            )  # d/dn log E[X^(n+1)] = E[X log X] since E[X] = 1
         else:
             terms.append(replica_limit(term, n))
     return sp.Add(*terms)

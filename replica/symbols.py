@@ -11,6 +11,8 @@ import sympy as sp
 alpha = sp.Symbol("alpha", positive=True)
 beta = sp.Symbol("beta", positive=True)
 rho = sp.Symbol("rho", positive=True)
+kappa = sp.Symbol("kappa", positive=True)
+lam = sp.Symbol("lambda", positive=True)
 delta = sp.Symbol("Delta", nonnegative=True)
 
 q = sp.Symbol("q", nonnegative=True)
@@ -22,3 +24,20 @@ y = sp.Symbol("y", real=True)
 h = sp.Symbol("h", real=True)
 omega = sp.Symbol("omega", real=True)
 V = sp.Symbol("V", positive=True)
+
+A = sp.Symbol("A", positive=True)
+B = sp.Symbol("B", real=True)
+x = sp.Symbol("x", real=True)
+
+N = sp.Symbol("N", positive=True)
+"""Number of coordinates of a vector signal."""
+
+m = sp.Symbol("m", real=True)
+m_hat = sp.Symbol(r"\hat{m}", real=True)
+V_hat = sp.Symbol(r"\hat{V}", positive=True)
+lam = sp.Symbol("lambda", positive=True)
+kappa = sp.Symbol("kappa", positive=True)
+ell = sp.Symbol(r"\ell", nonnegative=True)
+
+PARAMETERS = {"alpha": alpha, "beta": beta, "rho": rho, "delta": delta, "kappa": kappa, "lam": lam}
+"""Symbol of each control parameter, by the name that users type."""

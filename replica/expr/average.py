@@ -101,8 +101,8 @@ class GaussianAverage(Binder):
 class OutputSum(Binder):
     r"""Sum or integral of the body over the outputs `var` of a channel.
 
-    `outputs` is `sympy.Reals`, `sympy.Interval(a, b)` (Lebesgue measure), or a `sympy.FiniteSet` of numbers
-    (counting measure).
+    `outputs` is `sympy.Reals`, `sympy.Interval(a, b)` (Lebesgue measure), a `sympy.FiniteSet` of numbers
+    (counting measure), or a union of these.
 
     >>> from sympy import FiniteSet, Symbol, exp
     >>> y, h = Symbol("y", real=True), Symbol("h", real=True)
@@ -117,8 +117,9 @@ class OutputSum(Binder):
         outputs = sp.sympify(outputs)
         if outputs == sp.S.Reals:
             outputs = sp.S.Reals
-        if not isinstance(outputs, sp.FiniteSet | sp.Interval) and outputs is not sp.S.Reals:
-            raise TypeError(f"outputs must be Reals, an Interval or a FiniteSet, not {outputs}")
+        parts = outputs.args if isinstance(outputs, sp.Union) else (outputs,)
+        if not all(isinstance(p, sp.FiniteSet | sp.Interval) or p is sp.S.Reals for p in parts):
+            raise TypeError(f"outputs must be Reals, an Interval, a FiniteSet or a union, not {outputs}")
         return super().__new__(cls, body, var, outputs)
 
     @property
@@ -180,5 +181,7 @@ class OutputSum(Binder):
             return rf"\sum_{{{var}\in\{{{listed}\}}}} {body}"
         if self.outputs == sp.S.Reals:
             return rf"\int\mathrm{{d}}{var}\,{body}"
+        if isinstance(self.outputs, sp.Union):
+            return rf"\int_{{{printer._print(self.outputs)}}}\mathrm{{d}}{var}\,{body}"
         lower, upper = (printer._print(end) for end in (self.outputs.inf, self.outputs.sup))
         return rf"\int_{{{lower}}}^{{{upper}}}\mathrm{{d}}{var}\,{body}"

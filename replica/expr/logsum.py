@@ -10,7 +10,7 @@ from typing import Any
 
 import sympy as sp
 
-from replica.expr.stable import log_ndtr, ndtr, normal_density
+from replica.expr.stable import log2cosh, log_ndtr, ndtr, normal_density
 
 
 class expit(sp.Function):
@@ -72,11 +72,15 @@ class logaddexp(sp.Function):
         return text if exp is None else rf"{text}^{{{exp}}}"
 
 
+_WIDE = (sp.exp, ndtr, normal_density)
+"""Functions whose values may lie outside the range of a double where their logarithms do not."""
+
+
 def stable_log(expr: sp.Expr) -> sp.Expr:
     """The log of a positive expression, written so that no factor under- or overflows.
 
     Products become sums, Gaussian densities their exponents, ``ndtr`` becomes ``log_ndtr`` and sums of
-    positive terms ``logaddexp``.
+    positive terms ``logaddexp``, or ``log2cosh`` where two exponents are mirror images.
 
     >>> x, m = sp.symbols("x m", real=True)
     >>> stable_log(ndtr(x) * normal_density(x, m, 1))
@@ -94,9 +98,35 @@ def stable_log(expr: sp.Expr) -> sp.Expr:
         x, mean, variance = expr.args
         return -sp.log(2 * sp.pi * variance) / 2 - (x - mean) ** 2 / (2 * variance)
     if isinstance(expr, sp.Add):
-        logs = [stable_log(term) for term in expr.args]
+        plain = sp.Add(*(term for term in expr.args if not term.has(*_WIDE)))  # 1 - rho: nothing overflows
+        terms = [term for term in expr.args if term.has(*_WIDE)]
+        logs = _pair_mirror_images([stable_log(term) for term in terms])
+        logs += [] if plain == 0 else [sp.log(plain)]
         total = logs[0]
         for term in logs[1:]:
             total = logaddexp(total, term)
         return total
     return sp.log(expr)
+
+
+def _pair_mirror_images(logs: list[sp.Expr]) -> list[sp.Expr]:
+    """log(e^a + e^b) = (a + b)/2 + log 2cosh((a - b)/2) where b is a with the sign of one symbol changed."""
+    paired: list[sp.Expr] = []
+    rest = list(logs)
+    while rest:
+        first = rest.pop(0)
+        partner = next((other for other in rest if _mirrored(first, other)), None)
+        if partner is None:
+            paired.append(first)
+            continue
+        rest.remove(partner)
+        mean = sp.expand((first + partner) / 2, log=False)
+        paired.append(mean + log2cosh(sp.expand((first - partner) / 2, log=False)))
+    return paired
+
+
+def _mirrored(a: sp.Expr, b: sp.Expr) -> bool:
+    if a.has(log_ndtr, logaddexp):  # a log of more than one exponential has no such form
+        return False
+    symbols = sorted((s for s in a.free_symbols if s.is_positive is None), key=sp.default_sort_key)
+    return any(sp.expand(a.subs(s, -s) - b) == 0 for s in symbols)

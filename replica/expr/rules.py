@@ -59,6 +59,29 @@ def stein(avg: GaussianAverage) -> sp.Expr:
     return sp.Add(*results)
 
 
+def reflected(expr: sp.Expr) -> sp.Expr:
+    """Change the sign of the variable in every average whose mean has a leading minus: E_{x ~ N(-m, v)}
+    f(x) = E_{x ~ N(m, v)} f(-x), so that mirror images add up.
+
+    >>> from sympy import Symbol, tanh
+    >>> x, m = Symbol("x", real=True), Symbol("m", real=True)
+    >>> reflected(GaussianAverage(tanh(x) ** 2, x, m, 1) + GaussianAverage(tanh(x) ** 2, x, -m, 1))
+    2*GaussianAverage(tanh(x)**2, x, m, 1)
+    """
+
+    def mirrored(average: GaussianAverage) -> GaussianAverage:
+        return GaussianAverage(
+            average.body.subs(average.var, -average.var), average.var, -average.mean, average.variance
+        )
+
+    return cast(
+        sp.Expr,
+        expr.replace(
+            lambda e: isinstance(e, GaussianAverage) and e.mean.could_extract_minus_sign(), mirrored
+        ),
+    )
+
+
 def _affine_factor(term: Any, x: sp.Symbol) -> tuple[tuple[sp.Expr, sp.Expr] | None, Any]:
     """The coefficients of the first factor affine in x, and the product of the others."""
     factors = list(sp.Mul.make_args(term)) if affine_coefficients(term, x) is None else [term]
@@ -154,10 +177,11 @@ def hubbard_stratonovich(c: Any, u: Any, z: sp.Symbol) -> GaussianAverage:
     return GaussianAverage(sp.exp(sp.sqrt(c) * z * u), z, 0, 1)
 
 
-def heat_equation(expr: sp.Expr, Z: Any, omega: sp.Symbol, V: sp.Symbol) -> sp.Expr:
-    """Use dZ/dV = (1/2) d^2 Z/domega^2 in every derivative of Z, of any order.
+def heat_equation(expr: sp.Expr, Z: Any, omega: sp.Symbol, V: sp.Symbol, sign: int = 1) -> sp.Expr:
+    """Use dZ/dV = (sign/2) d^2 Z/domega^2 in every derivative of Z, of any order.
 
-    True of Z(y, omega, V) = E_{h ~ N(omega, V)} w(y, h), an average over its centre (Price's theorem).
+    With sign 1, true of Z(y, omega, V) = E_{h ~ N(omega, V)} w(y, h), an average over its centre (Price's
+    theorem); with sign -1, of Z(A, B) = E_x exp(B x - A x^2/2), with A for V and B for omega.
 
     >>> from sympy import Function, Symbol
     >>> omega, V = Symbol("omega", real=True), Symbol("V", positive=True)
@@ -175,6 +199,6 @@ def heat_equation(expr: sp.Expr, Z: Any, omega: sp.Symbol, V: sp.Symbol) -> sp.E
         orders = dict(node.variable_count)
         k = orders.pop(V)
         orders[omega] = orders.get(omega, 0) + 2 * k
-        return sp.Rational(1, 2) ** k * sp.Derivative(Z, *orders.items())
+        return sp.Rational(sign, 2) ** k * sp.Derivative(Z, *orders.items())
 
     return cast(sp.Expr, expr.replace(matches, rewritten))

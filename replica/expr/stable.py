@@ -105,10 +105,12 @@ class log2cosh(_ComposedLatex):
 
     @classmethod
     def eval(cls, x: Any) -> Any:
-        """Exact values at 0 and at infinity."""
+        """Exact values at 0 and at infinity; even."""
         if x.is_zero:
             return sp.log(2)
-        return sp.oo if x in (sp.oo, -sp.oo) else None
+        if x in (sp.oo, -sp.oo):
+            return sp.oo
+        return cls(-x) if x.could_extract_minus_sign() else None
 
     def fdiff(self, argindex: int = 1) -> Any:
         """tanh(x)."""
@@ -204,10 +206,12 @@ class npdf(StableFunction):
 
     @classmethod
     def eval(cls, x: Any) -> Any:
-        """Exact values at 0 and at infinity."""
+        """Exact values at 0 and at infinity; even."""
         if x.is_zero:
             return 1 / sp.sqrt(2 * sp.pi)
-        return sp.S.Zero if x in (sp.oo, -sp.oo) else None
+        if x in (sp.oo, -sp.oo):
+            return sp.S.Zero
+        return cls(-x) if x.could_extract_minus_sign() else None
 
     def fdiff(self, argindex: int = 1) -> Any:
         """-x npdf(x)."""

@@ -1,1 +1,47 @@
-"""What a model is made of: priors, channels, laws of spectra."""
+"""What models are made of: priors, channels, and the free probability of matrix signals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_HOMES = {
+    "channels": (
+        "AbsoluteValue",
+        "Channel",
+        "GaussianNoise",
+        "LeakyReLU",
+        "Logistic",
+        "MarginStep",
+        "Probit",
+        "ReLU",
+        "Sign",
+    ),
+    "factors": ("GaussianFactors",),
+    "priors": (
+        "Bernoulli",
+        "Discrete",
+        "GaussBernoulli",
+        "Gaussian",
+        "GaussianMixture",
+        "Laplace",
+        "Prior",
+        "Rademacher",
+        "SparseRademacher",
+    ),
+}
+
+__all__ = sorted(name for names in _HOMES.values() for name in names)  # pyright: ignore
+
+
+def __getattr__(name: str) -> Any:
+    """An ingredient by name; its module, and SymPy with it, is imported then."""
+    import importlib
+
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

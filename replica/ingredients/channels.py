@@ -8,7 +8,12 @@ channel               P_out(y|h)                                        control 
 ====================  ===============================================  ====================
 ``GaussianNoise``     y = h + sqrt(Delta) z, z ~ N(0, 1)                Delta
 ``Sign``              y = sign(h), in {-1, 1}                           none
-``AbsoluteValue``     y = |h| + sqrt(Delta) z                           Delta
+``Probit``            y = sign(h + sqrt(Delta) z)                       Delta > 0
+``Logistic``          y = +-1, P(y|h) = 1/(1 + exp(-y h))               none
+``MarginStep``        y = sign(h - kappa)                               kappa
+``AbsoluteValue``     y = |h| + sqrt(Delta) z                           Delta (0 by default)
+``ReLU``              y = max(h, 0) + sqrt(Delta) z                     Delta (0 by default)
+``LeakyReLU``         y = max(h, s h) + sqrt(Delta) z, s = 1/10         Delta (0 by default)
 ====================  ===============================================  ====================
 """
 
@@ -19,24 +24,28 @@ channel               P_out(y|h)                                        control 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, ClassVar
 
 import sympy as sp
 
 from replica.expr.average import GaussianAverage, OutputSum
-from replica.expr.logsum import stable_log
-from replica.expr.rules import output_integral_to_average
-from replica.expr.stable import normal_density
+from replica.expr.logsum import expit, stable_log
+from replica.expr.rules import output_integral_to_average, reflected
+from replica.expr.stable import ndtr, normal_density
 from replica.parameters import Parameter
-from replica.symbols import delta, h, y
+from replica.symbols import delta, h, kappa, y
 
 DELTA = Parameter("delta", "Delta", "variance of the output noise", lower=Fraction(0))
 POSITIVE_DELTA = Parameter(
     "delta", "Delta", "variance of the output noise", lower=Fraction(0), lower_open=True
 )
+OPTIONAL_DELTA = Parameter(
+    "delta", "Delta", "variance of the output noise, 0 by default", lower=Fraction(0), default=Fraction(0)
+)
+KAPPA = Parameter("kappa", "kappa", "threshold on the field")
 
 
 @dataclass(frozen=True)
@@ -61,18 +70,35 @@ class Channel(ABC):
         """Whether y cannot tell h from -h: the signal is then known up to a global sign."""
         return self.density(y, h) == self.density(y, -h)
 
-    def evidence(self, y: sp.Expr, omega: sp.Expr, variance: sp.Expr) -> sp.Expr:
-        """Z_out(y, omega, V) = E_{h ~ N(omega, V)} P_out(y|h), in closed form.
+    def pieces(self, y: sp.Expr, field: sp.Expr) -> tuple[tuple[sp.Set, sp.Expr], ...]:
+        """The outputs in parts of one formula each: atoms first, with probabilities, then densities."""
+        return ((self.outputs, self.density(y, field)),)
 
-        Raises
-        ------
-        NotImplementedError
-            No rule gives a closed form.
+    def at(self, values: Mapping[str, Any]) -> Channel:
+        """The channel at these control parameters: another one where a parameter changes the kind of
+        outputs.
         """
-        average = GaussianAverage(self.density(y, h), h, omega, variance).doit()
-        if average.has(GaussianAverage):
-            raise NotImplementedError(f"no closed form for the evidence of the channel {self.name}")
-        return average
+        return self
+
+    def exact_share(self, values: Mapping[str, Any]) -> Fraction:
+        """Share of the outputs that determine their field, up to finitely many values: 1 for real outputs
+        without noise.
+        """
+        return Fraction(0)
+
+    def noiseless(self, values: Mapping[str, Any]) -> bool:
+        """Whether the output is a function of the field."""
+        return self.exact_share(values) > 0
+
+    def evidence(self, y: sp.Expr, omega: sp.Expr, variance: sp.Expr) -> sp.Expr:
+        """Z_out(y, omega, V) = E_{h ~ N(omega, V)} P_out(y|h), in closed form where a rule gives one.
+
+        A symbol y stands for an output that is no atom.
+        """
+        y = sp.sympify(y)
+        pieces = self.pieces(y, h)
+        holds = [density for part, density in pieces if y.is_number and part.contains(y) == sp.true]
+        return self._average(holds[0] if holds else pieces[-1][1], omega, variance)
 
     def log_evidence(self, y: sp.Expr, omega: sp.Expr, variance: sp.Expr) -> sp.Expr:
         """log Z_out, written so that it does not overflow."""
@@ -82,12 +108,38 @@ class Channel(ABC):
         """g_out(y, omega, V) = d log Z_out/d omega."""
         return self.log_evidence(y, omega, variance).diff(omega)
 
-    def expectation(self, f: Callable[[sp.Expr], sp.Expr], omega: sp.Expr, variance: sp.Expr) -> sp.Expr:
-        r"""\int dy Z_out(y, omega, V) f(y): a sum over finite outputs, Gaussian averages over real ones."""
-        if isinstance(self.outputs, sp.FiniteSet):
-            return sp.Add(*(self.evidence(v, omega, variance) * f(v) for v in self.outputs))
-        total = OutputSum(self.evidence(y, omega, variance) * f(y), y, self.outputs)
-        return output_integral_to_average(total).doit()
+    def expectation(
+        self, f: Callable[[sp.Expr, sp.Expr], sp.Expr], omega: sp.Expr, variance: sp.Expr
+    ) -> sp.Expr:
+        r"""\int dy Z_out(y, omega, V) f(y, Z_out): a sum over atoms, Gaussian averages over real outputs."""
+        terms = []
+        for part, density in self.pieces(y, h):
+            evidence = self._average(density, omega, variance)
+            if isinstance(part, sp.FiniteSet):
+                terms.extend((evidence * f(y, evidence)).subs(y, v) for v in part)
+            else:
+                terms.append(_integrated(evidence * f(y, evidence), part))
+        return sp.Add(*terms)
+
+    @staticmethod
+    def _average(density: sp.Expr, omega: sp.Expr, variance: sp.Expr) -> sp.Expr:
+        return GaussianAverage(density, h, omega, variance).doit()
+
+
+def _integrated(integrand: sp.Expr, outputs: sp.Set) -> sp.Expr:
+    """The integral over an interval as Gaussian averages; an even integrand is folded onto the whole line."""
+    if outputs == sp.S.Reals:
+        scale, total = sp.S.One, integrand
+    elif outputs in (sp.Interval.open(0, sp.oo), sp.Interval.open(-sp.oo, 0)):
+        even = integrand.subs(y, -y) == integrand
+        side = 1 if outputs.contains(1) == sp.true else -1
+        scale, total = (
+            (sp.Rational(1, 2), integrand) if even else (sp.S.One, sp.Heaviside(side * y) * integrand)
+        )
+    else:
+        raise NotImplementedError(f"outputs in {outputs}")
+    whole = OutputSum(total, y, sp.S.Reals)
+    return reflected(scale * output_integral_to_average(whole)).doit()
 
 
 @dataclass(frozen=True)
@@ -102,6 +154,10 @@ class GaussianNoise(Channel):
     def density(self, y: sp.Expr, field: sp.Expr) -> sp.Expr:
         """N(y; h, Delta)."""
         return normal_density(y, field, delta)
+
+    def exact_share(self, values: Mapping[str, Any]) -> Fraction:
+        """1 without noise."""
+        return Fraction(values["delta"] == 0)
 
     def sample(self, field: Any, rng: Any, **parameters: float) -> Any:
         """h plus noise of variance ``delta``."""
@@ -120,27 +176,192 @@ class Sign(Channel):
         """theta(y h)."""
         return sp.Heaviside(y * field)
 
+    def noiseless(self, values: Mapping[str, Any]) -> bool:
+        """Always."""
+        return True
+
     def sample(self, field: Any, rng: Any, **parameters: float) -> Any:
         """The sign, 1 at 0."""
         return 1.0 - 2.0 * (field < 0)
 
 
 @dataclass(frozen=True)
-class AbsoluteValue(Channel):
-    """y = |h| + sqrt(Delta) z: real phase retrieval with noise."""
+class Probit(Channel):
+    """y = sign(h + sqrt(Delta) z)."""
 
-    name = "abs"
-    description = "y = |h| + sqrt(Delta) z"
-    outputs = sp.Reals
+    name = "probit"
+    description = "y = sign(h + sqrt(Delta) z)"
+    outputs = sp.FiniteSet(-1, 1)
     parameters = (POSITIVE_DELTA,)
 
     def density(self, y: sp.Expr, field: sp.Expr) -> sp.Expr:
-        """N(y; |h|, Delta)."""
-        return normal_density(y, sp.Abs(field), delta)
+        """Phi(y h/sqrt(Delta))."""
+        return ndtr(y * field / sp.sqrt(delta))
 
     def sample(self, field: Any, rng: Any, **parameters: float) -> Any:
-        """|h| plus noise of variance ``delta``."""
-        return abs(field) + parameters["delta"] ** 0.5 * rng.standard_normal(field.shape)
+        """The sign of the noisy field."""
+        return 1.0 - 2.0 * (field + parameters["delta"] ** 0.5 * rng.standard_normal(field.shape) < 0)
 
 
-CHANNELS: dict[str, type[Channel]] = {c.name: c for c in (GaussianNoise, Sign, AbsoluteValue)}
+@dataclass(frozen=True)
+class Logistic(Channel):
+    """y = 1 with probability 1/(1 + exp(-h)), else -1."""
+
+    name = "logistic"
+    description = "P(y|h) = 1/(1 + exp(-y h))"
+    outputs = sp.FiniteSet(-1, 1)
+
+    def density(self, y: sp.Expr, field: sp.Expr) -> sp.Expr:
+        """sigma(y h)."""
+        return expit(y * field)
+
+    def sample(self, field: Any, rng: Any, **parameters: float) -> Any:
+        """Drawn sign by sign."""
+        import numpy as np
+
+        return 1.0 - 2.0 * (rng.random(field.shape) * (1 + np.exp(-field)) > 1)
+
+
+@dataclass(frozen=True)
+class MarginStep(Channel):
+    """y = sign(h - kappa)."""
+
+    name = "margin"
+    description = "y = sign(h - kappa)"
+    outputs = sp.FiniteSet(-1, 1)
+    parameters = (KAPPA,)
+
+    def density(self, y: sp.Expr, field: sp.Expr) -> sp.Expr:
+        """theta(y (h - kappa))."""
+        return sp.Heaviside(y * (field - kappa))
+
+    def noiseless(self, values: Mapping[str, Any]) -> bool:
+        """Always."""
+        return True
+
+    def sample(self, field: Any, rng: Any, **parameters: float) -> Any:
+        """The sign of h - kappa, 1 at 0."""
+        return 1.0 - 2.0 * (field < parameters["kappa"])
+
+
+@dataclass(frozen=True)
+class PiecewiseLinear(Channel):
+    """y = g(h) + sqrt(Delta) z, with g of slope ``slopes[0]`` at h > 0 and ``slopes[1]`` at h < 0.
+
+    Without noise (``noisy=False``, or delta = 0) the outputs may have an atom at 0, where a slope is 0,
+    beside a density: P_out is a probability there.
+    """
+
+    noisy: bool = True
+
+    @property
+    @abstractmethod
+    def slopes(self) -> tuple[sp.Expr, sp.Expr]:
+        """Slopes of g at h > 0 and at h < 0."""
+
+    @abstractmethod
+    def link(self, field: sp.Expr) -> sp.Expr:
+        """g(h)."""
+
+    @property
+    def outputs(self) -> sp.Set:
+        """The reals with noise; else the image of g."""
+        return sp.S.Reals if self.noisy else sp.Union(*(part for part, _ in self.pieces(y, h)))
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Delta, 0 where it is not given."""
+        return (OPTIONAL_DELTA,) if self.noisy else ()
+
+    def at(self, values: Mapping[str, Any]) -> Channel:
+        """The noiseless channel at delta = 0: densities in h become distributions."""
+        return replace(self, noisy=False) if self.noisy and values.get("delta") == 0 else self
+
+    def exact_share(self, values: Mapping[str, Any]) -> Fraction:
+        """Half for each side whose slope is not 0, without noise: h is symmetric."""
+        if self.noisy:
+            return Fraction(0)
+        return sum((Fraction(1, 2) for slope in self.slopes if slope != 0), Fraction(0))
+
+    def density(self, y: sp.Expr, field: sp.Expr) -> sp.Expr:
+        """N(y; g(h), Delta), or delta(y - g(h))."""
+        if self.noisy:
+            return normal_density(y, self.link(field), delta)
+        pieces = self.pieces(y, field)
+        return (
+            pieces[0][1] if len(pieces) == 1 else sp.Piecewise(*((d, part.contains(y)) for part, d in pieces))
+        )
+
+    def pieces(self, y: sp.Expr, field: sp.Expr) -> tuple[tuple[sp.Set, sp.Expr], ...]:
+        """The image of each half-line: an atom at 0 where the slope is 0, else a half-line of outputs."""
+        if self.noisy:
+            return ((self.outputs, self.density(y, field)),)
+        parts: dict[sp.Set, sp.Expr] = {}
+        for side, slope in zip((1, -1), self.slopes, strict=True):
+            if slope == 0:
+                part, density = sp.FiniteSet(0), sp.Heaviside(side * field)
+            else:
+                part = sp.Interval.open(0, sp.oo) if side * slope > 0 else sp.Interval.open(-sp.oo, 0)
+                density = sp.DiracDelta(y - slope * field)
+            parts[part] = parts.get(part, sp.S.Zero) + density
+        return tuple(sorted(parts.items(), key=lambda item: not isinstance(item[0], sp.FiniteSet)))
+
+    def sample(self, field: Any, rng: Any, **parameters: float) -> Any:
+        """g(h) plus noise of variance ``delta``."""
+        import numpy as np
+
+        right, left = (float(slope) for slope in self.slopes)
+        value = np.where(field > 0, right * field, left * field)
+        if parameters.get("delta"):
+            value = value + parameters["delta"] ** 0.5 * rng.standard_normal(field.shape)
+        return value
+
+
+@dataclass(frozen=True)
+class AbsoluteValue(PiecewiseLinear):
+    """y = |h| + sqrt(Delta) z: real phase retrieval."""
+
+    name = "abs"
+    description = "y = |h| + sqrt(Delta) z"
+    slopes = (sp.S.One, sp.S.NegativeOne)
+
+    def link(self, field: sp.Expr) -> sp.Expr:
+        """|h|."""
+        return sp.Abs(field)
+
+
+@dataclass(frozen=True)
+class ReLU(PiecewiseLinear):
+    """y = max(h, 0) + sqrt(Delta) z."""
+
+    name = "relu"
+    description = "y = max(h, 0) + sqrt(Delta) z"
+    slopes = (sp.S.One, sp.S.Zero)
+
+    def link(self, field: sp.Expr) -> sp.Expr:
+        """max(h, 0)."""
+        return sp.Max(field, 0)
+
+
+@dataclass(frozen=True)
+class LeakyReLU(PiecewiseLinear):
+    """y = max(h, s h) + sqrt(Delta) z, 0 < s < 1."""
+
+    slope: sp.Rational = sp.Rational(1, 10)
+
+    name = "leaky"
+    description = "y = max(h, h/10) + sqrt(Delta) z"
+
+    @property
+    def slopes(self) -> tuple[sp.Expr, sp.Expr]:
+        """1 and s."""
+        return sp.S.One, sp.sympify(self.slope)
+
+    def link(self, field: sp.Expr) -> sp.Expr:
+        """max(h, s h)."""
+        return sp.Max(field, 0) + sp.sympify(self.slope) * sp.Min(field, 0)
+
+
+CHANNELS: dict[str, type[Channel]] = {
+    c.name: c for c in (GaussianNoise, Sign, AbsoluteValue, Probit, Logistic, MarginStep, ReLU, LeakyReLU)
+}

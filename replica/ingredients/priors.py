@@ -1,11 +1,21 @@
-r"""Priors: how the signal is drawn, and what is known of it through Gaussian noise.
+r"""Separable priors: coordinates of the signal drawn independently from one law.
 
-===================  =======================================================  ====================
-prior                law                                                      control parameters
-===================  =======================================================  ====================
-``GaussianFactors``  S = U V^T/sqrt(r), U (d x r) and V (L x r) iid N(0, 1),  beta = L/d, rho = r/d
-                     E S_ij^2 = 1
-===================  =======================================================  ====================
+A prior states its law as a mixture of Gaussians (a point mass is one of variance 0) or as a density.
+Everything else follows: Z_in(A, B) = E_x exp(B x - A x^2/2) in closed form by rule, the denoiser f_in =
+d log Z_in/dB, moments, samples.
+
+=======================  =========================================================  ==================
+prior                    law of a coordinate                                         control parameters
+=======================  =========================================================  ==================
+``Gaussian``             N(0, 1)                                                     none
+``Rademacher``           +-1 with probability 1/2                                    none
+``GaussBernoulli``       N(0, 1) with probability rho, else 0: E x^2 = rho           rho
+``Bernoulli``            1 with probability rho, else 0                              rho
+``SparseRademacher``     +-1/sqrt(rho) with probability rho, else 0: E x^2 = 1       rho
+``Laplace``              density exp(-sqrt(2) |x|)/sqrt(2): E x^2 = 1                none
+``Discrete``             given atoms with given probabilities                        none
+``GaussianMixture``      given weights, means and variances                          none
+=======================  =========================================================  ==================
 """
 
 # SymPy's annotations say Basic (or a class) for what is an expression:
@@ -14,144 +24,331 @@ prior                law                                                      co
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import sympy as sp
 
-from replica.expr.spectral import HilbertTransform, LogPotential, SpectralDensity, SpectralIntegral
-from replica.expr.stable import xlogx
-from replica.ingredients import spectra
-from replica.parameters import Parameter
-from replica.symbols import beta, rho
+from replica import prior_rules
+from replica.derivation import Derivation, Rule
+from replica.expr.average import GaussianAverage
+from replica.expr.logsum import stable_log
+from replica.parameters import Parameter, parse_number
+from replica.symbols import A, B, N, rho, x
+from solvers.errors import InputError
 
-BETA = Parameter("beta", "beta", "tokens over dimension, L/d", lower=Fraction(0), lower_open=True)
-RHO = Parameter(
+SPARSITY = Parameter(
     "rho",
     "rho",
-    "rank over dimension, r/d",
-    lower=Fraction(0),
+    "share of non-zero coordinates",
+    Fraction(0),
     lower_open=True,
-    hint="the limit rho -> 0 has its own equations: replica.models.bsr_low_rank",
+    upper=Fraction(1),
+    upper_open=True,
 )
 
-X = sp.Symbol("x", positive=True)
+
+class Component(NamedTuple):
+    """One Gaussian of a mixture; a variance of 0 is a point mass at the mean."""
+
+    weight: sp.Expr
+    mean: sp.Expr
+    variance: sp.Expr
 
 
 @dataclass(frozen=True)
-class GaussianFactors:
-    """S = U V^T/sqrt(r), a bi-rotationally invariant d x L matrix of rank r, extensive in d and L.
+class Prior(ABC):
+    """The law of one coordinate."""
 
-    The laws are those of S S^T/L and Y Y^T/L for d <= L; the case d > L follows by transposition
-    (``transposed``).
-    """
+    name: ClassVar[str]
+    description: ClassVar[str]
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
+    coordinates: ClassVar[sp.Symbol] = N
 
-    name: ClassVar[str] = "gaussian factors"
-    parameters: ClassVar[tuple[Parameter, ...]] = (BETA, RHO)
-    second_moment: ClassVar[int] = 1
+    def signal_rules(self) -> tuple[Rule, ...]:
+        """From (1/N) E_z[X log X] to the free entropy of the signal."""
+        return (prior_rules.insert_prior(self),)
 
-    def law(self) -> spectra.Law:
-        """Law of the eigenvalues of S S^T/L."""
-        return spectra.gaussian_factors(beta, rho)
+    def overlap(self, signal: sp.Expr) -> tuple[Derivation, sp.Expr]:
+        """q = 2 d ``signal``/dq_hat in textbook form, and the error v = E x^2 - q in positive terms."""
+        derivation = prior_rules.overlap_equation().then(prior_rules.insert_denoiser(self))
+        return derivation, derivation.then(prior_rules.mean_square_error(self)).result
 
-    def observed_law(self, q_hat: sp.Expr) -> spectra.Law:
-        """Law of the eigenvalues of Y Y^T/L, Y = S + Z/sqrt(q_hat)."""
-        return self.law().plus_gaussian(1 / q_hat, 1 / beta)
+    def definitions(self) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
+        """The functions that the equations are printed with."""
+        return prior_rules.denoiser_definitions(self)
 
-    @staticmethod
-    def noise_law() -> spectra.Law:
-        """Law of the eigenvalues of Z Z^T/L: Marchenko-Pastur of aspect d/L."""
-        return spectra.gaussian_matrix(1 / beta)
+    def canonical(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The point itself: a separable prior has no other orientation."""
+        return values
 
-    @staticmethod
-    def log_energy(law: spectra.Law, label: str) -> sp.Expr:
-        r"""E[rho] = (1/(2 beta)) \int\int rho rho log|x - y| + ((beta - 1)/(2 beta)) \int rho log x.
+    @property
+    @abstractmethod
+    def second_moment(self) -> sp.Expr:
+        """E x^2."""
 
-        Minus the log-density of a bi-invariant d x L matrix with that law, per entry, up to a constant of the
-        shape: the exponent of the Jacobian prod_{i<j} |x_i - x_j| prod_i x_i^{(L-d)/2} of the singular value
-        decomposition (M. L. Mehta, Random Matrices, ch. 3 and 15; A. Guionnet and O. Zeitouni, J. Funct.
-        Anal. 188 (2002) 461). ``label`` is the index that the density carries in print.
+    @property
+    @abstractmethod
+    def mean(self) -> sp.Expr:
+        """E x."""
+
+    @abstractmethod
+    def partition(self) -> sp.Expr:
+        """Z_in(A, B) = E_x exp(B x - A x^2/2), in closed form."""
+
+    @abstractmethod
+    def sample(self, size: int, rng: Any, **parameters: float) -> Any:
+        """Coordinates drawn with a ``numpy.random.Generator``."""
+
+    @abstractmethod
+    def dimension(self, values: Mapping[str, Fraction]) -> Fraction:
+        """Information dimension: share of coordinates that are continuous, the limit of q_hat mmse(q_hat)
+        at q_hat
+        -> infinity (Y. Wu and S. Verdu, IEEE Trans. Inf. Theory 57 (2011) 7721).
         """
-        g = sp.Symbol(f"g_{label}")
-        potential = law.log_potential.subs(
-            dict(zip(law.bound_symbols, (X, g), strict=True)), simultaneous=True
+
+    def log_partition(self) -> sp.Expr:
+        """log Z_in(A, B), written so that it does not overflow."""
+        return stable_log(self.partition())
+
+    def denoiser(self) -> sp.Expr:
+        """f_in(A, B) = d log Z_in/dB, the posterior mean."""
+        return self.log_partition().diff(B)
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether x and -x have the same law."""
+        partition = self.partition()
+        return sp.expand(partition - partition.subs(B, -B)) == 0
+
+
+class MixturePrior(Prior):
+    """A finite mixture of Gaussians and point masses."""
+
+    @abstractmethod
+    def components(self) -> tuple[Component, ...]:
+        """Weights (summing to 1), means and variances."""
+
+    @property
+    def second_moment(self) -> sp.Expr:
+        """Sum of weight (mean^2 + variance)."""
+        return sp.Add(*(sp.cancel(c.weight * (c.mean**2 + c.variance)) for c in self.components()))
+
+    def partition(self) -> sp.Expr:
+        """The Gaussian average of each component, exactly."""
+        tilt = sp.exp(B * x - A * x**2 / 2)
+        return sp.Add(
+            *(c.weight * GaussianAverage(tilt, x, c.mean, c.variance).doit() for c in self.components())
         )
-        body = LogPotential(potential, g) / (2 * beta) + (beta - 1) / (2 * beta) * sp.log(X)
-        return SpectralIntegral(SpectralDensity(g) * body, X, g, law)
 
-    @classmethod
-    def noise_log_energy(cls) -> sp.Expr:
-        """E of the Marchenko-Pastur law, in closed form.
+    @property
+    def mean(self) -> sp.Expr:
+        """E x."""
+        return sp.Add(*(c.weight * c.mean for c in self.components()))
 
-        On the support the total potential (2 times the derivative of E) is that of a Gaussian matrix, x/2
-        plus a constant: the real part of the double-valued root of its quadratic says so.  The constant is
-        read at the upper edge, where g is real, and the integral of rho log x is U(0).  Then E = ((1/2) E x +
-        constant)/2 + ((beta - 1)/(4 beta)) U(0), with E x = 1.
-        """
-        law = cls.noise_law()
-        z, g = law.bound_symbols
-        a, b, _ = sp.Poly(law.polynomial, g).all_coeffs()
-        force = sp.cancel(-b / (2 * a) / beta + (beta - 1) / (2 * beta * z))
-        if force != sp.Rational(1, 2):
-            raise ArithmeticError(
-                f"the potential of the Marchenko-Pastur law is not linear: its slope is {force}"
-            )
-        root_beta = sp.Symbol("s", positive=True)
-        edge = (1 + 1 / root_beta) ** 2
-        at_edge = {z: edge, g: sp.cancel((-b / (2 * a)).subs({z: edge, beta: root_beta**2}))}
-        upper = law.log_potential.subs(beta, root_beta**2).subs(at_edge, simultaneous=True)
-        constant = upper / root_beta**2 + (1 - root_beta**-2) * sp.log(edge) / 2 - edge / 2
-        (g_zero,) = sp.solve(law.polynomial.subs(z, 0), g)
-        at_zero = _log_of_modulus(law.log_potential.subs({z: 0, g: g_zero}, simultaneous=True))
-        weight = ((beta - 1) / (4 * beta) * at_zero).subs(beta, root_beta**2)
-        return _collect_logs((sp.Rational(1, 2) + constant) / 2 + weight, root_beta)
+    def dimension(self, values: Mapping[str, Fraction]) -> Fraction:
+        """The weight of the components that are no point masses."""
+        at = {rho: sp.Rational(values["rho"].numerator, values["rho"].denominator)} if "rho" in values else {}
+        total = sp.Add(*(c.weight for c in self.components() if c.variance != 0)).subs(at)
+        return Fraction(int(total.p), int(total.q))
 
-    @staticmethod
-    def score(singular_value: sp.Expr, hilbert: sp.Expr) -> sp.Expr:
-        """-d log p(Y)/dY in the singular basis, for the singular value s of Y/sqrt(L): (2/beta) s h(s^2) + (1
-        - 1/beta)/s.
+    def sample(self, size: int, rng: Any, **parameters: float) -> Any:
+        """A component for each coordinate, then a Gaussian."""
+        import numpy as np
 
-        The gradient of the log-energy; Tweedie's formula turns it into the denoiser s - score/q_hat
-        (E. Troiani et al., arXiv 2203.07752; arXiv 2410.18858).
-        """
-        return 2 / beta * singular_value * hilbert + (1 - 1 / beta) / singular_value
-
-    def fisher_information(self, law: spectra.Law, label: str) -> sp.Expr:
-        """J = E|d log p(Y)/dY|^2 per entry: the integral of rho(x) score(sqrt x)^2."""
-        g = sp.Symbol(f"g_{label}")
-        body = SpectralDensity(g) * sp.expand(self.score(sp.sqrt(X), HilbertTransform(g)) ** 2)
-        return SpectralIntegral(body, X, g, law)
-
-    @staticmethod
-    def transposed(values: dict[str, Any]) -> dict[str, Any]:
-        """The same model with d <= L: (beta, rho) -> (1/beta, rho/beta) when beta < 1, an exact symmetry."""
-        if values["beta"] >= 1:
-            return values
-        return {**values, "beta": 1 / values["beta"], "rho": values["rho"] / values["beta"]}
+        at = {rho: parameters["rho"]} if "rho" in parameters else {}
+        weights, means, variances = (
+            np.array([float(v.subs(at)) for v in column]) for column in zip(*self.components(), strict=True)
+        )
+        chosen = rng.choice(len(weights), size=size, p=weights / weights.sum())
+        return means[chosen] + np.sqrt(variances[chosen]) * rng.standard_normal(size)
 
 
-def _log_of_modulus(expr: sp.Expr) -> sp.Expr:
-    """Replace log(u) by log|u| = log(u^2)/2, the real part for real u."""
-    return expr.replace(sp.log, lambda u: sp.log(sp.factor(u**2)) / 2)
+ZERO, HALF, ONE = sp.S.Zero, sp.Rational(1, 2), sp.S.One
 
 
-def _collect_logs(expr: sp.Expr, root: sp.Symbol) -> sp.Expr:
-    """A combination of logarithms with rational coefficients in root = sqrt(beta): collected, and written in
-    beta.
+@dataclass(frozen=True)
+class Gaussian(MixturePrior):
+    """x ~ N(0, 1)."""
 
-    log(beta - 1) comes with a factor (beta - 1): it is written as x log x, which is 0 at 0.
+    name = "gaussian"
+    description = "x ~ N(0, 1)"
+
+    def components(self) -> tuple[Component, ...]:
+        """One Gaussian."""
+        return (Component(ONE, ZERO, ONE),)
+
+
+@dataclass(frozen=True)
+class Rademacher(MixturePrior):
+    """x = +-1 with equal probability."""
+
+    name = "rademacher"
+    description = "x = +-1"
+
+    def components(self) -> tuple[Component, ...]:
+        """Two atoms."""
+        return Component(HALF, ONE, ZERO), Component(HALF, -ONE, ZERO)
+
+
+@dataclass(frozen=True)
+class GaussBernoulli(MixturePrior):
+    """x ~ N(0, 1) with probability rho, else 0."""
+
+    name = "gauss-bernoulli"
+    description = "x ~ N(0, 1) with probability rho, else 0"
+    parameters = (SPARSITY,)
+
+    def components(self) -> tuple[Component, ...]:
+        """A Gaussian and an atom at 0."""
+        return Component(rho, ZERO, ONE), Component(1 - rho, ZERO, ZERO)
+
+
+@dataclass(frozen=True)
+class Bernoulli(MixturePrior):
+    """x = 1 with probability rho, else 0."""
+
+    name = "bernoulli"
+    description = "x = 1 with probability rho, else 0"
+    parameters = (SPARSITY,)
+
+    def components(self) -> tuple[Component, ...]:
+        """Atoms at 1 and 0."""
+        return Component(rho, ONE, ZERO), Component(1 - rho, ZERO, ZERO)
+
+
+@dataclass(frozen=True)
+class SparseRademacher(MixturePrior):
+    """x = +-1/sqrt(rho) with probability rho/2 each, else 0: unit variance."""
+
+    name = "sparse-rademacher"
+    description = "x = +-1/sqrt(rho) with probability rho, else 0"
+    parameters = (SPARSITY,)
+
+    def components(self) -> tuple[Component, ...]:
+        """Three atoms."""
+        size = 1 / sp.sqrt(rho)
+        return Component(rho / 2, size, ZERO), Component(rho / 2, -size, ZERO), Component(1 - rho, ZERO, ZERO)
+
+
+@dataclass(frozen=True)
+class Discrete(MixturePrior):
+    """Atoms with probabilities, given as numbers: ``Discrete((-1, 0, 2), ("1/4", "1/2", "1/4"))``.
+
+    Raises
+    ------
+    InputError
+        Different lengths, an atom twice, a negative probability, probabilities that do not sum to 1 exactly
+        (floats mean the decimals they print as).
     """
-    logs = {a: sp.expand_log(sp.log(sp.factor(a.args[0])), force=True) for a in expr.atoms(sp.log)}
-    rational = sp.cancel(expr.subs(dict.fromkeys(logs, 0)))
-    expanded = sp.expand(expr.subs(logs))
-    at_zero, at_minus, at_plus = (sp.log(u) for u in (root, root - 1, root + 1))
-    of_zero, of_minus, of_plus = (sp.cancel(expanded.coeff(a)) for a in (at_zero, at_minus, at_plus))
-    if sp.cancel(of_plus - of_minus) != 0 or expanded.atoms(sp.log) - {at_zero, at_minus, at_plus}:
-        raise ArithmeticError("the logarithms are not those of beta and beta - 1")
 
-    def in_beta(coefficient: sp.Expr) -> sp.Expr:
-        return sp.cancel(coefficient.subs(root, sp.sqrt(beta)))
+    atoms: tuple[Any, ...]
+    probabilities: tuple[Any, ...]
 
-    entropy = sp.factor(in_beta(of_minus) / (beta - 1)) * xlogx(beta - 1)
-    return in_beta(of_zero / 2) * sp.log(beta) + entropy + in_beta(rational)
+    name = "discrete"
+    description = "given atoms with given probabilities"
+
+    def __post_init__(self) -> None:
+        """Refuse what is no law."""
+        _check_weights("the probabilities", self.probabilities, len(self.atoms))
+        if len({_exact(a, "an atom") for a in self.atoms}) < len(self.atoms):
+            raise InputError(f"the atoms must differ, got {self.atoms}")
+
+    def components(self) -> tuple[Component, ...]:
+        """One point mass an atom."""
+        return tuple(
+            Component(_exact(p, "a probability"), _exact(a, "an atom"), ZERO)
+            for a, p in zip(self.atoms, self.probabilities, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class GaussianMixture(MixturePrior):
+    """Gaussians of given weights, means and variances.
+
+    Raises
+    ------
+    InputError
+        Different lengths, a negative weight or variance, weights that do not sum to 1 exactly.
+    """
+
+    weights: tuple[Any, ...]
+    means: tuple[Any, ...]
+    variances: tuple[Any, ...]
+
+    name = "gaussian-mixture"
+    description = "Gaussians of given weights, means and variances"
+
+    def __post_init__(self) -> None:
+        """Refuse what is no law."""
+        _check_weights("the weights", self.weights, len(self.means))
+        if len(self.variances) != len(self.means):
+            raise InputError(f"{len(self.means)} means need as many variances, got {len(self.variances)}")
+        if any(_exact(v, "a variance") < 0 for v in self.variances):
+            raise InputError(f"variances must be >= 0, got {self.variances}")
+
+    def components(self) -> tuple[Component, ...]:
+        """As given."""
+        columns = zip(self.weights, self.means, self.variances, strict=True)
+        return tuple(Component(*(_exact(value, "a number") for value in row)) for row in columns)
+
+
+@dataclass(frozen=True)
+class Laplace(Prior):
+    """Density exp(-sqrt(2) |x|)/sqrt(2), of unit variance."""
+
+    name = "laplace"
+    description = "density exp(-sqrt(2) |x|)/sqrt(2)"
+
+    @property
+    def second_moment(self) -> sp.Expr:
+        """1."""
+        return ONE
+
+    @property
+    def mean(self) -> sp.Expr:
+        """0."""
+        return ZERO
+
+    def density(self, at: sp.Expr) -> sp.Expr:
+        """The density at a point."""
+        return sp.exp(-sp.sqrt(2) * sp.Abs(at)) / sp.sqrt(2)
+
+    def partition(self) -> sp.Expr:
+        """Complete the square: a Gaussian average of the density over N(B/A, 1/A)."""
+        average = GaussianAverage(self.density(x), x, B / A, 1 / A).doit()
+        scale = sp.sqrt(2 * sp.pi / A) * sp.exp(B**2 / (2 * A))
+        return sp.Add(*(scale * term for term in sp.Add.make_args(sp.expand_mul(average))))
+
+    def dimension(self, values: Mapping[str, Fraction]) -> Fraction:
+        """1: the law has a density."""
+        return Fraction(1)
+
+    def sample(self, size: int, rng: Any, **parameters: float) -> Any:
+        """Laplace variables of scale 1/sqrt(2)."""
+        return rng.laplace(scale=0.5**0.5, size=size)
+
+
+def _exact(value: Any, what: str) -> sp.Expr:
+    if isinstance(value, sp.Expr) and not value.is_Float:
+        return value
+    number = parse_number(value, what)
+    return sp.Rational(number.numerator, number.denominator)
+
+
+def _check_weights(what: str, weights: tuple[Any, ...], count: int) -> None:
+    if len(weights) != count or not count:
+        raise InputError(f"{what} must be as many as the components and not none: {len(weights)} for {count}")
+    exact = [_exact(w, what) for w in weights]
+    if any(w.is_negative for w in exact):
+        raise InputError(f"{what} must be >= 0, got {weights}")
+    if sp.nsimplify(sp.Add(*exact) - 1) != 0:
+        raise InputError(f"{what} must sum to 1, got {sp.Add(*exact)}")
+
+
+PRIORS: dict[str, type[Prior]] = {
+    p.name: p for p in (Gaussian, Rademacher, GaussBernoulli, Bernoulli, SparseRademacher, Laplace)
+}

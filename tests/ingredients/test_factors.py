@@ -13,7 +13,7 @@ from scipy.special import gammaln
 from replica.expr.spectral import HilbertTransform, SpectralDensity, SpectralIntegral
 from replica.expr.spectral_numeric import evaluate_spectral
 from replica.expr.stable import xlogx
-from replica.ingredients.priors import GaussianFactors
+from replica.ingredients.factors import GaussianFactors
 from replica.lowering.program import lower
 from replica.symbols import beta, q_hat, rho
 from solvers.backends.float64 import Float64
@@ -143,10 +143,10 @@ def test_fisher_information_is_bounded_by_its_parts():
 @pytest.mark.parametrize(("b", "r"), [("2/5", "3/10"), ("1/3", "2"), ("1", "1/2"), ("7/2", "1/5")])
 def test_transposition(b, r):
     values = {"beta": Fraction(b), "rho": Fraction(r), "alpha": Fraction(1, 2)}
-    canonical = PRIOR.transposed(values)
+    canonical = PRIOR.canonical(values)
     assert canonical["beta"] >= 1
     assert canonical["alpha"] == values["alpha"]
-    assert PRIOR.transposed(canonical) == canonical
+    assert PRIOR.canonical(canonical) == canonical
     # rank and smaller side are those of the same matrix
     assert canonical["rho"] == values["rho"] * max(1, 1 / values["beta"])
     if values["beta"] < 1:  # the map itself is an involution

@@ -1,0 +1,175 @@
+"""Bayes-optimal learning from a teacher: any prior on the signal with any channel on the outputs.
+
+=================  ==========================================================================================
+quantity           normalisation
+=================  ==========================================================================================
+signal             x of N coordinates, iid from the prior (``replica.ingredients.priors``)
+design             F of shape M x N, iid N(0, 1/N) entries
+fields             h = F x, of variance E x^2
+outputs            y_mu ~ P_out(.|h_mu) (``replica.ingredients.channels``)
+limit              M, N -> infinity at fixed alpha = M/N
+overlap            q = lim x.x_hat/N = E x^2 - mmse, x_hat the posterior mean
+free entropy       Phi = lim (1/N) E log of the evidence (a density in y, or a probability for discrete y)
+=================  ==========================================================================================
+
+J. Barbier, F. Krzakala, N. Macris, L. Miolane and L. Zdeborova, PNAS 116 (2019) 5451 (proof of the
+formula); L. Zdeborova and F. Krzakala, Adv. Phys. 65 (2016) 453.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import sympy as sp
+
+from replica import channel_rules, replica_rules
+from replica.action import replicated_evidence
+from replica.derivation import Derivation
+from replica.expr.average import GaussianAverage
+from replica.free_entropy import FreeEntropy
+from replica.ingredients.channels import Channel, GaussianNoise
+from replica.ingredients.priors import Gaussian
+from replica.parameters import Parameter
+from replica.saddle_point import SaddlePoint
+from replica.symbols import PARAMETERS, h, q, q_hat, y
+
+PHI = sp.Symbol("Phi")
+
+
+@dataclass(frozen=True)
+class TeacherStudent:
+    r"""A signal drawn from a prior, seen through random projections and a channel; Bayes-optimal.
+
+    >>> from replica.ingredients import Rademacher, Sign
+    >>> model = TeacherStudent(prior=Rademacher(), channel=Sign())
+    >>> model.saddle_point().update(q)
+    GaussianAverage(tanh(B)**2, B, \hat{q}, \hat{q})
+    """
+
+    prior: Any = field(default_factory=Gaussian)
+    channel: Channel = field(default_factory=GaussianNoise)
+
+    name: ClassVar[str] = "glm"
+    title: ClassVar[str] = "Teacher and student"
+    reference: ClassVar[str] = "Barbier, Krzakala, Macris, Miolane and Zdeborova, PNAS 116 (2019) 5451"
+    rate: ClassVar[str] = "samples per coordinate, M/N"
+    default_start: ClassVar[str] = "uninformed"
+
+    @property
+    def control_parameters(self) -> tuple[Parameter, ...]:
+        """alpha; those of the prior; those of the channel."""
+        rate = Parameter("alpha", "alpha", self.rate, Fraction(0), lower_open=True)
+        return (rate, *self.prior.parameters, *self.channel.parameters)
+
+    def parameter_symbols(self) -> tuple[tuple[Parameter, sp.Symbol], ...]:
+        """Each control parameter with its symbol."""
+        return tuple((p, PARAMETERS[p.name]) for p in self.control_parameters)
+
+    def at(self, values: Mapping[str, Fraction]) -> Any:
+        """The model at these control parameters: another where a parameter changes the kind of outputs."""
+        channel = self.channel.at(values)
+        return self if channel is self.channel else replace(self, channel=channel)
+
+    def canonical(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The same point in the orientation that the equations are written for."""
+        return self.prior.canonical(values)
+
+    @property
+    def second_moment(self) -> sp.Expr:
+        """E x^2, the self-overlap."""
+        return sp.sympify(self.prior.second_moment)
+
+    @property
+    def prior_error(self) -> sp.Expr:
+        """The variance of a coordinate: the error when nothing is observed."""
+        return sp.sympify(self.prior.second_moment) - sp.sympify(self.prior.mean) ** 2
+
+    def derive(self) -> Derivation:
+        """From E[Z^n] to the free entropy, step by step."""
+        return _derivation(self)
+
+    def free_entropy(self) -> FreeEntropy:
+        """Phi(q, q_hat) with its constants."""
+        derivation = self.derive()
+        return FreeEntropy(
+            derivation.result,
+            (q,),
+            (q_hat,),
+            tuple(s for _, s in self.parameter_symbols()),
+            "sup over q, inf over q_hat",
+            derivation.steps[-1].printed,
+        )
+
+    def saddle_point(self) -> SaddlePoint:
+        """q = E f_in^2 (or 1 - MMSE of a matrix) and q_hat = alpha E int dy Z_out g_out^2, in textbook
+        form.
+        """
+        return _saddle_point(self)
+
+    def error(self) -> sp.Expr:
+        """The error v = E x^2 - q as a function of q_hat, without cancellation where it is small."""
+        return _overlap(self)[1]
+
+    def recovery_threshold(self, values: Mapping[str, Fraction]) -> Fraction:
+        """Alpha above which noiseless real outputs can determine the signal: its information dimension."""
+        return self.prior.dimension(values)
+
+    def recovers(self, values: Mapping[str, Fraction]) -> bool:
+        """Whether exact recovery is a solution.
+
+        With a share c of outputs that fix their field, q_hat ~ alpha c/v and v ~ d/q_hat near it, d the
+        information dimension of the signal: alpha c >= d. Where d = 0, any noiseless channel will do, since
+        v falls faster than any power of q_hat.
+        """
+        share = self.channel.at(values).exact_share(values)
+        dimension = self.prior.dimension(values)
+        if dimension == 0:
+            return self.channel.at(values).noiseless(values)
+        return share > 0 and values["alpha"] * share >= dimension
+
+
+def _signal_part(model: TeacherStudent) -> sp.Expr:
+    phi = model.free_entropy().expression
+    return sp.Add(*(t for t in sp.Add.make_args(phi) if t.has(q_hat) and not t.has(q)))
+
+
+@lru_cache(maxsize=256)
+def _overlap(model: TeacherStudent) -> tuple[Derivation, sp.Expr]:
+    return model.prior.overlap(_signal_part(model))
+
+
+@lru_cache(maxsize=256)
+def _derivation(model: TeacherStudent) -> Derivation:
+    channel, prior = model.channel, model.prior
+    start = replicated_evidence(channel.density(y, h), channel.outputs, prior.coordinates)
+    derivation = Derivation.start(f"{model.title}: free entropy", PHI, start)
+    for rule in (
+        replica_rules.average_inputs,
+        replica_rules.bayes_optimal(model.second_moment),
+        replica_rules.hierarchical_fields,
+        replica_rules.decouple_signal,
+        replica_rules.n_to_zero,
+        *prior.signal_rules(),
+        channel_rules.insert_channel(channel),
+    ):
+        derivation = derivation.then(rule)
+    return derivation
+
+
+@lru_cache(maxsize=256)
+def _saddle_point(model: TeacherStudent) -> SaddlePoint:
+    channel, prior = model.channel, model.prior
+    variance = model.second_moment - q
+    overlap = _overlap(model)[0]
+    general = channel_rules.overlap_equation(channel.outputs)
+    conjugate = general.then(channel_rules.insert_evidence(channel, variance))
+    definitions: tuple[tuple[sp.Expr, sp.Expr], ...] = ()
+    if overlap.result.has(GaussianAverage):
+        definitions += ((q, overlap.steps[-1].before), *prior.definitions())
+    if conjugate.result.has(GaussianAverage):
+        definitions += ((q_hat, general.result), *channel_rules.output_definitions(channel, variance))
+    return SaddlePoint(((q, overlap.result), (q_hat, conjugate.result)), (overlap, conjugate), definitions)

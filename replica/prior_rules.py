@@ -1,0 +1,205 @@
+"""Rules for a separable prior: its free entropy from Z_in, and the overlap q = E f_in^2."""
+
+# SymPy's annotations say Basic (or a class) for what is an expression:
+# pyright: reportReturnType=false, reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false, reportOperatorIssue=false, reportAssignmentType=false
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import sympy as sp
+
+from replica.action import LikelihoodEntropy, cancel_rational, nodes_of
+from replica.derivation import Comparison, Derivation, Kind, Printed, Rule
+from replica.expr.average import GaussianAverage
+from replica.expr.rules import heat_equation, reflected
+from replica.symbols import A, B, q, q_hat, rho, x
+
+Z_IN = sp.Function("Z_in", positive=True)(A, B)
+"""E_x exp(B x - A x^2/2), by name."""
+F_IN = sp.Function("f_in", real=True)(A, B)
+"""The denoiser, d log Z_in/dB, by name."""
+
+_POINT = {q_hat: sp.Rational(7, 5), rho: sp.Rational(2, 5)}
+Z_IN_MEANING = (Z_IN, "moment generating function of the prior, E_x exp(B x - A x^2/2)")
+
+
+def insert_prior(prior: Any) -> Rule:
+    """Coordinates decouple: E_z[X log X] of one coordinate, X = Z_in(q_hat, B) with B = sqrt(q_hat) z, by
+    the law of B given x.
+    """
+
+    def apply(expr: sp.Expr) -> sp.Expr:
+        def rewrite(node: LikelihoodEntropy) -> sp.Expr:
+            return observed_average(prior, prior.log_partition(), node.args[0])
+
+        return expr.replace(lambda e: isinstance(e, LikelihoodEntropy), rewrite)
+
+    def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
+        """E_z[X log X] with X from the definition, against what stands in its place."""
+        (node,) = nodes_of(before, LikelihoodEntropy)
+        strength = node.args[0].subs(_POINT)
+        inserted = (after - before.xreplace({node: sp.S.Zero})).subs(_POINT)
+        direct = _direct_average(prior, strength, lambda ratio: ratio * sp.log(ratio))
+        return (Comparison("one coordinate", direct, sp.N(inserted, 15), 1e-9),)
+
+    def shown(before: sp.Expr, after: sp.Expr) -> Printed | None:
+        if not after.has(GaussianAverage):
+            return None
+        (node,) = nodes_of(before, LikelihoodEntropy)
+        entropy = GaussianAverage(Z_IN * sp.log(Z_IN), B, 0, node.args[0])
+        return Printed(before.xreplace({node: entropy}), partition_definitions(prior))
+
+    return Rule(
+        "separable prior",
+        Kind.IDENTITY,
+        apply,
+        "the coordinates are independent; Z_in(A, B) N(B; 0, A) is the law of B = A x + sqrt(A) z, A = q_hat",
+        check,
+        (Z_IN_MEANING,),
+        shown,
+    )
+
+
+def observed_average(prior: Any, body: sp.Expr, strength: sp.Expr) -> sp.Expr:
+    """E of body(A, B) over B = A x + sqrt(A) z at A = ``strength``, x from the prior: a Gaussian average
+    for each component, mirror images added up.
+    """
+    terms = []
+    for weight, mean, variance in prior.components():
+        average = GaussianAverage(body, B, A * mean, A + A**2 * variance)
+        terms.append(weight * reflected(average.subs(A, strength)).doit())
+    return sp.Add(*(cancel_rational(term) for term in [sp.Add(*terms)]))
+
+
+def partition_definitions(prior: Any) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
+    """A and Z_in(A, B) of the prior."""
+    return ((A, q_hat), (Z_IN, prior.partition()))
+
+
+def denoiser_definitions(prior: Any) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
+    """A, Z_in and f_in."""
+    return (*partition_definitions(prior), (F_IN, sp.Derivative(sp.log(Z_IN), B)))
+
+
+def overlap_equation() -> Derivation:
+    """q = 2 dPsi_in/dq_hat for any separable prior, Psi_in = E_{B ~ N(0, A)} Z_in log Z_in at A = q_hat."""
+    psi = GaussianAverage(Z_IN * sp.log(Z_IN), B, 0, A)
+    start = 2 * sp.Derivative(psi, A)
+    derivation = Derivation.start("Overlap", q, start)
+    return derivation.then(_PRICE).then(_HEAT).then(_DENOISER)
+
+
+def insert_denoiser(prior: Any) -> Rule:
+    """The denoiser of the prior in E_B Z_in f_in^2."""
+
+    def apply(expr: sp.Expr) -> sp.Expr:
+        def rewrite(_: GaussianAverage) -> sp.Expr:
+            return observed_average(prior, prior.denoiser() ** 2, q_hat)
+
+        return expr.replace(lambda e: isinstance(e, GaussianAverage), rewrite)
+
+    def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
+        return (_against_posterior("E <x>^2", prior, after, lambda m0, m1, m2: m1**2 / m0),)
+
+    def shown(before: sp.Expr, after: sp.Expr) -> Printed | None:
+        return Printed(before, denoiser_definitions(prior)) if after.has(GaussianAverage) else None
+
+    reference = "closed form of Z_in and of its logarithmic derivative; B has the law A x + sqrt(A) z"
+    return Rule("denoiser of the prior", Kind.IDENTITY, apply, reference, check, shown=shown)
+
+
+def mean_square_error(prior: Any) -> Rule:
+    """From q = E f_in^2 to the error v = E x^2 - q = E df_in/dB, a sum of positive terms: small v keep
+    their digits.
+    """
+
+    def apply(expr: sp.Expr) -> sp.Expr:
+        return observed_average(prior, prior.denoiser().diff(B), q_hat)
+
+    def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
+        posterior = _against_posterior("E Var x", prior, after, lambda m0, m1, m2: m2 - m1**2 / m0)
+        total = sp.N((before + after).subs(_POINT), 15)
+        second = sp.sympify(prior.second_moment).subs(_POINT)
+        return (posterior, Comparison("q + v = E x^2", total, sp.N(second, 15), 1e-10))
+
+    reference = "f_in is the posterior mean, df_in/dB the posterior variance; q + v = E x^2 (Nishimori)"
+    return Rule("posterior variance", Kind.IDENTITY, apply, reference, check)
+
+
+def _against_posterior(what: str, prior: Any, after: sp.Expr, of_moments: Any) -> Comparison:
+    """A function of the posterior moments Z_in <x^k> averaged over z, from the definition by quadrature."""
+    z = sp.Symbol("z", real=True)
+    strength = _POINT[q_hat]
+    moments = [_posterior_moment(prior, strength, z, k) for k in range(3)]
+    direct = sp.N(GaussianAverage(of_moments(*moments).subs(_POINT), z, 0, 1), 15)
+    return Comparison(what, direct, sp.N(after.subs(_POINT), 15), 1e-9)
+
+
+def _posterior_moment(prior: Any, strength: sp.Expr, z: sp.Symbol, order: int) -> sp.Expr:
+    """E_x x^order exp(sqrt(q_hat) z x - q_hat x^2/2), component by component."""
+    tilt = x**order * sp.exp(sp.sqrt(strength) * z * x - strength * x**2 / 2)
+    return sp.Add(
+        *(c.weight * GaussianAverage(tilt, x, c.mean, c.variance).doit() for c in prior.components())
+    )
+
+
+def _direct_average(prior: Any, strength: sp.Expr, function: Any) -> sp.Expr:
+    z = sp.Symbol("z", real=True)
+    ratio = _posterior_moment(prior, strength, z, 0).subs(_POINT)
+    return sp.N(GaussianAverage(function(ratio), z, 0, 1), 15)
+
+
+def _merged(expr: sp.Expr) -> sp.Expr:
+    """E f + E g = E (f + g) for averages over the same variable."""
+    bodies, law = [], ()
+    for term in sp.Add.make_args(sp.expand_mul(expr)):
+        (average,) = term.atoms(GaussianAverage)
+        bodies.append(term / average * average.body)
+        law = average.args[1:]
+    constant, body = sp.expand(sp.Add(*bodies)).as_independent(A, B, as_Add=False)
+    return constant * GaussianAverage(body, *law)
+
+
+def _price(expr: sp.Expr) -> sp.Expr:
+    return _merged(sp.expand_mul(expr.replace(sp.Derivative, lambda body, *variables: body.diff(*variables))))
+
+
+def _heat(expr: sp.Expr) -> sp.Expr:
+    return _merged(heat_equation(expr, Z_IN, B, A, sign=-1))
+
+
+def _denoise(expr: sp.Expr) -> sp.Expr:
+    return expr.replace(lambda e: e == sp.Derivative(Z_IN, B), lambda _: Z_IN * F_IN)
+
+
+def _check_with_spin(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
+    """On the prior +-1, whose Z_in = exp(-A/2) cosh B is known: both sides by quadrature."""
+    values = []
+    for side in (before, after):
+        known = side.replace(F_IN.func, lambda a, b: sp.tanh(b))
+        known = known.replace(Z_IN.func, lambda a, b: sp.exp(-a / 2) * sp.cosh(b)).doit()
+        values.append(sp.N(known.subs(A, _POINT[q_hat]), 15))
+    return (Comparison("prior +-1", values[0], values[1], 1e-10),)
+
+
+_rule = partial(Rule, kind=Kind.IDENTITY, check=_check_with_spin)
+_PRICE = _rule(
+    name="Price's theorem",
+    apply=_price,
+    reference="dE f/dA = E df/dA + E f''/2 in the variance of B; A = q_hat",
+    introduces=(Z_IN_MEANING,),
+)
+_HEAT = _rule(
+    name="heat equation, backwards",
+    apply=_heat,
+    reference="dZ_in/dA = -(1/2) d^2 Z_in/dB^2: the terms with log Z_in and the total derivative cancel",
+)
+_DENOISER = _rule(
+    name="denoiser",
+    apply=_denoise,
+    reference="f_in = d log Z_in/dB",
+    introduces=((F_IN, "d log Z_in/dB, the posterior mean"),),
+)
