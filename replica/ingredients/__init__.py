@@ -30,7 +30,7 @@ _HOMES = {
     ),
 }
 
-__all__ = sorted(name for names in _HOMES.values() for name in names)  # pyright: ignore
+__all__ = [name for names in _HOMES.values() for name in names]  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:

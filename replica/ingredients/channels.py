@@ -347,7 +347,7 @@ class ReLU(PiecewiseLinear):
 class LeakyReLU(PiecewiseLinear):
     """y = max(h, s h) + sqrt(Delta) z, 0 < s < 1."""
 
-    slope: sp.Rational = sp.Rational(1, 10)
+    slope: Any = Fraction(1, 10)
 
     name = "leaky"
     description = "y = max(h, h/10) + sqrt(Delta) z"
