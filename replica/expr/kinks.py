@@ -38,7 +38,7 @@ def switches(expr: sp.Expr, x: sp.Symbol) -> list[Affine]:
     for node in free_subexpressions(expr):
         if x not in node.free_symbols:
             continue
-        for form in _switch_forms(node):
+        for form in switch_forms(node):
             affine = affine_coefficients(form, x)
             if affine is not None and affine[1] != 0 and affine not in found:
                 found.append(affine)
@@ -49,7 +49,8 @@ def _difference(left: Any, right: Any) -> Any:
     return left - right
 
 
-def _switch_forms(node: Any) -> list[sp.Expr]:
+def switch_forms(node: Any) -> list[sp.Expr]:
+    """The forms at whose zeros a node itself has a kink or a jump: |u|, max(u, v), u > v."""
     if isinstance(node, sp.Abs | sp.sign | sp.Heaviside):
         return [cast(sp.Expr, node.args[0])]
     if isinstance(node, MinMaxBase):

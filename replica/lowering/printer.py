@@ -30,6 +30,8 @@ _METHODS = {
     "Heaviside": "heaviside",
     "expit": "expit",
     "logaddexp": "logaddexp",
+    "asinh": "asinh",
+    "loggamma": "loggamma",
     **{name: name for name in STABLE},
 }
 
@@ -122,9 +124,9 @@ def compile_kernel(
     for i, (symbol, value) in enumerate(shared):
         lines.append(f"    t{i} = {_Source(names).doprint(value)}")
         names[symbol] = f"t{i}"
-    results = ", ".join(_Source(names).doprint(e) for e in reduced)
+    results = "".join(f"{_Source(names).doprint(e)}, " for e in reduced)
     header = ", ".join(["m", *(f"a{i}" for i in range(len(arguments)))])
-    source = "\n".join([f"def kernel({header}):", *lines, f"    return ({results},)"])
+    source = "\n".join([f"def kernel({header}):", *lines, f"    return ({results})"])
     namespace: dict[str, Any] = {}
     exec(compile(source, "<lowered>", "exec"), namespace)
     return namespace["kernel"]

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from replica.lowering.pathwise import has_nested_averages, path_derivative
 from replica.lowering.program import Program, lower
 from replica.symbols import q, q_hat
 from solvers.problem import Evaluation, PairProblem
 
-ERROR = sp.Symbol("v", positive=True)  # 1 - q, the unknown that keeps its digits
+ERROR = sp.Symbol("v", positive=True)  # E x^2 - q, the unknown that keeps its digits
 
 
 @lru_cache(maxsize=32)
@@ -23,10 +24,10 @@ def pair_problem(model: Any) -> PairProblem:
     if saddle.iterated() != (q_hat,):
         raise NotImplementedError(f"a cycle through {saddle.iterated()} needs more than one iterated unknown")
     names = {p.name: sp_symbol for p, sp_symbol in model.parameter_symbols()}
-    signal = sp.Add(1, *(-term for term in sp.Add.make_args(saddle.update(q))))
-    output = saddle.update(q_hat).subs(q, 1 - ERROR)
-    entropy = model.free_entropy().expression.subs(q, 1 - ERROR)
-    signal_names = tuple(name for name, s in names.items() if s in signal.free_symbols)
+    signal, second = model.error(), model.second_moment
+    output = saddle.update(q_hat).subs(q, second - ERROR)
+    entropy = model.free_entropy().expression.subs(q, second - ERROR)
+    signal_names = tuple(name for name, s in names.items() if s in signal.free_symbols | second.free_symbols)
     output_names = tuple(name for name, s in names.items() if s in output.free_symbols)
     return PairProblem(
         _half(signal, q_hat, [names[name] for name in signal_names], signal_names),
@@ -34,14 +35,34 @@ def pair_problem(model: Any) -> PairProblem:
         _entropy(entropy, names),
         signal_names,
         output_names,
+        _moment(second, [names[name] for name in signal_names], signal_names),
+        _moment(model.prior_error, [names[name] for name in signal_names], signal_names),
     )
 
 
+def _moment(expression: sp.Expr, symbols: list[sp.Symbol], names: tuple[str, ...]) -> Any:
+    program = lower([expression], symbols)
+
+    def evaluate(backend: Any, parameters: Mapping[str, Any]) -> Any:
+        with backend.context():
+            arguments = [backend.array(parameters[name]) for name in names]
+            return program.run(backend, 0, arguments).values[0]
+
+    return evaluate
+
+
 def _half(update: sp.Expr, unknown: sp.Symbol, symbols: list[sp.Symbol], names: tuple[str, ...]) -> Any:
-    program = lower([update], [unknown, *symbols], auxiliary=[update.diff(unknown)])
+    slope = path_derivative(update, unknown) if has_nested_averages(update) else update.diff(unknown)
+    program = lower([update], [unknown, *symbols], auxiliary=[slope])
 
     def evaluate(backend: Any, level: int, at: Any, parameters: Mapping[str, Any]) -> Evaluation:
-        value, slope, error = _run(program, backend, level, [at, *(parameters[name] for name in names)])
+        rest = [parameters[name] for name in names]
+        value, slope, error = _run(program, backend, level, [at, *rest])
+        with backend.context():
+            lost = ~np.isfinite(backend.to_float(slope))
+            if np.any(lost):  # 0/0 where a variance is zero, at v = 1: a slope beside it steers as well
+                beside = at * (1 - backend.rational(1, 2**30))
+                slope = np.where(lost, _run(program, backend, level, [beside, *rest])[1], slope)
         return Evaluation(value, slope, error)
 
     return evaluate
@@ -61,29 +82,14 @@ def _entropy(expression: sp.Expr, names: dict[str, sp.Symbol]) -> Any:
     return evaluate
 
 
-FINEST_NESTED = 7
-"""Highest level of nested averages: nearly a million nodes a point, some hundred megabytes."""
+FINEST_NESTED = 8
+"""Highest level of nested averages: a million nodes a point."""
 
 
 def _run(program: Program, backend: Any, level: int, arguments: list[Any]) -> tuple[Any, ...]:
-    """Values and error; nested averages one point at a time, so that memory does not grow with the batch."""
-    if program.depth < 2:
-        return _run_batch(program, backend, level, arguments)
-    level = min(level, FINEST_NESTED)
-    batch = np.broadcast_shapes(*(np.shape(a) for a in arguments))
-    if not batch:
-        return _run_batch(program, backend, level, arguments)
-    columns = [np.broadcast_to(backend.array(a), batch).reshape(-1) for a in arguments]
-    points = [_run_batch(program, backend, level, list(point)) for point in zip(*columns, strict=True)]
-    return tuple(
-        backend.array(
-            [x[()] if np.ndim(x) == 0 and isinstance(x, np.ndarray) else x for x in values]
-        ).reshape(batch)
-        for values in zip(*points, strict=True)
-    )
-
-
-def _run_batch(program: Program, backend: Any, level: int, arguments: list[Any]) -> tuple[Any, ...]:
+    """Values and error."""
+    if program.depth > 1:
+        level = min(level, FINEST_NESTED)
     with backend.context():
         result = program.run(backend, level, arguments)
     return (*result.values, result.error)

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
-from replica.expr.average import GaussianAverage
+from replica.expr.average import GaussianAverage, OutputSum
 from replica.expr.spectral import SpectralIntegral, unfold_parts
+from replica.lowering.parity import is_even
 from replica.lowering.printer import LoweringError, compile_kernel
-from solvers.quadrature.rules import gaussian_line, nested_sum
+from replica.lowering.switches import decay_scales, switches_of
+from solvers.quadrature.clustered import Clustering
+from solvers.quadrature.lines import GaussianLine, OutputLine, series_rest
+from solvers.quadrature.rules import nested_sum
 from solvers.quadrature.spectral import integrate, spectral_nodes
 
 Kernel = Callable[..., tuple[Any, ...]]
@@ -31,20 +36,115 @@ class Values:
     error: Any
 
 
+NODES = 2**15
+"""How many nodes are evaluated at a time: with a hundred temporary arrays, some tens of megabytes."""
+
+COARSER = 1
+"""Line rules have step 2^-(level - COARSER): where the body is smooth, 46 nodes give ten digits."""
+
+
 @dataclass(frozen=True)
-class _GaussianBlock:
-    parameters: Program  # -> mean, variance
+class _LineBlock:
+    """Averages over one Gaussian, or integrals over one output, on nodes clustered where the bodies switch.
+
+    ``setup`` gives the maps of a flat batch in the variable of integration; ``density`` is the factor of the
+    bodies that they leave out.
+    """
+
+    parameters: Program  # -> what places the nodes
+    switches: Program  # -> centre, width, centre, width, ...
+    geometry: GaussianLine | OutputLine
     bodies: Program  # arguments + the bound variable
     counted: tuple[bool, ...]  # whose quadrature error counts
 
+    @property
+    def depth(self) -> int:
+        return 1 + self.bodies.depth
+
     def run(self, backend: Any, level: int, arguments: Sequence[Any]) -> Values:
-        (mean, variance), error = _unpack(self.parameters.run(backend, level, arguments))
-        line = gaussian_line(backend, level)
-        x = _column(backend, mean) + _column(backend, backend.sqrt(variance)) * line.nodes
-        inner = self.bodies.run(backend, level, [*(_column(backend, a) for a in arguments), x])
-        sums = [nested_sum(backend, _spread(backend.array(v), x.shape) * line.weights) for v in inner.values]
-        carried = (_spread(inner.error, x.shape) * backend.to_float(line.weights)).sum(axis=-1)
-        return Values(tuple(s.value for s in sums), _worst(error, carried, *_errors(sums, self.counted)))
+        batch = np.broadcast_shapes(*(np.shape(a) for a in arguments))
+        flat = [_flatten(backend, a, batch) for a in arguments]
+        size = int(np.prod(batch, dtype=int))
+        parameters, passed = _unpack(self.parameters.run(backend, level, flat))
+        switches, _ = _unpack(self.switches.run(backend, level, flat))
+        place = [_full(backend, p, size) for p in parameters]
+        maps, shift, scale = self.geometry.maps(
+            backend, level, place, [_full(backend, s, size) for s in switches]
+        )
+        order = np.argsort(maps.high - maps.low, kind="stable")
+        results: list[tuple[Any, ...]] = []
+        sizes = maps.panels(level - COARSER) + 1
+        start = 0
+        while start < size:
+            stop = start + 1
+            # in increasing order of nodes: the last one decides for the chunk
+            while stop < size and (stop + 1 - start) * sizes[order[stop]] <= NODES:
+                stop += 1
+            some = order[start:stop]
+            mine = [a if np.ndim(a) == 0 else a[some] for a in flat]
+            results.append(self._chunk(backend, level, maps[some], shift[some], scale[some], mine))
+            start = stop
+        back = np.empty(size, dtype=int)
+        back[order] = np.arange(size)
+        columns = [np.concatenate(parts)[back].reshape(batch) for parts in zip(*results, strict=True)]
+        error = np.maximum(columns[-1], _shaped(passed, size).reshape(batch))
+        return Values(tuple(columns[:-1]), error)
+
+    def _chunk(
+        self, backend: Any, level: int, maps: Clustering, shift: Any, scale: Any, arguments: Sequence[Any]
+    ) -> tuple[Any, ...]:
+        t, weights = maps.line(backend, level - COARSER)
+        weights = self.geometry.weighted(backend, t, weights)
+        x = shift[:, None] + scale[:, None] * t
+        inner = self.bodies.run(backend, level, [_column(backend, a) for a in arguments] + [x])
+        sums = [nested_sum(backend, _spread(backend.array(v), x.shape) * weights, 0) for v in inner.values]
+        carried = (_spread(inner.error, x.shape) * np.abs(backend.to_float(weights))).sum(axis=-1)
+        counted = [s.error for s, c in zip(sums, self.counted, strict=True) if c]
+        cut = [
+            self.geometry.tail(backend, _spread(backend.array(v), x.shape) * weights)
+            for v, c in zip(inner.values, self.counted, strict=True)
+            if c
+        ]
+        error = reduce(np.maximum, [carried, *counted, *cut])
+        return (*(s.value for s in sums), error)
+
+
+@dataclass(frozen=True)
+class _CountBlock:
+    """Sums over y = first, first + 1, ...: 2^(level + 3) terms; the last two tell the rest."""
+
+    first: int
+    bodies: Program
+    counted: tuple[bool, ...]
+
+    @property
+    def depth(self) -> int:
+        return 1 + self.bodies.depth
+
+    def run(self, backend: Any, level: int, arguments: Sequence[Any]) -> Values:
+        y = np.array([backend.rational(self.first + k, 1) for k in range(2 ** (level + 3))])
+        inner = self.bodies.run(backend, level, [*(_column(backend, a) for a in arguments), y])
+        values, errors = [], [_spread(inner.error, y.shape).sum(axis=-1)]
+        for body, counted in zip(inner.values, self.counted, strict=True):
+            terms = _spread(backend.array(body), y.shape)
+            values.append(terms.sum(axis=-1))
+            if counted:
+                errors.append(series_rest(backend, terms))
+        return Values(tuple(values), _worst(*errors))
+
+
+@dataclass(frozen=True)
+class _Sum:
+    """A sum over finitely many outputs, written out."""
+
+    terms: Program
+
+    @property
+    def depth(self) -> int:
+        return self.terms.depth
+
+    def run(self, backend: Any, level: int, arguments: Sequence[Any]) -> Values:
+        return self.terms.run(backend, level, arguments)
 
 
 @dataclass(frozen=True)
@@ -54,6 +154,10 @@ class _SpectralBlock:
     nonnegative: bool
     bodies: Program  # arguments + x + g
     counted: tuple[bool, ...]
+
+    @property
+    def depth(self) -> int:
+        return 1 + self.bodies.depth
 
     def run(self, backend: Any, level: int, arguments: Sequence[Any]) -> Values:
         nodes = spectral_nodes(
@@ -82,14 +186,14 @@ class Program:
     Arguments are scalars or arrays that broadcast together; so are the values.
     """
 
-    blocks: tuple[_GaussianBlock | _SpectralBlock, ...]
+    blocks: tuple[_LineBlock | _CountBlock | _Sum | _SpectralBlock, ...]
     kernel: Kernel
     sensitivity: Kernel  # -> d(value)/d(average), average by average, value by value
 
     @property
     def depth(self) -> int:
         """How many averages are nested: nodes per point grow with this power."""
-        return max((1 + block.bodies.depth for block in self.blocks), default=0)
+        return max((block.depth for block in self.blocks), default=0)
 
     def run(self, backend: Any, level: int, arguments: Sequence[Any]) -> Values:
         """Values and quadrature error; the caller has entered ``backend.context()``."""
@@ -141,6 +245,21 @@ def _spread(values: Any, shape: tuple[int, ...]) -> Any:
     return np.broadcast_to(values, np.broadcast_shapes(np.shape(values), shape))
 
 
+def _flatten(backend: Any, value: Any, batch: tuple[int, ...]) -> Any:
+    """A scalar, or an array of shape (size of the batch,)."""
+    if np.size(value) == 1:
+        return np.asarray(value).reshape(())[()] if isinstance(value, np.ndarray) else value
+    return np.broadcast_to(value, batch).reshape(-1)
+
+
+def _full(backend: Any, value: Any, size: int) -> Any:
+    return np.broadcast_to(backend.array(value), (size,))
+
+
+def _shaped(error: Any, size: int) -> Any:
+    return np.broadcast_to(error, (size,))
+
+
 def _column(backend: Any, value: Any) -> Any:
     return backend.array(value)[..., None]
 
@@ -168,10 +287,10 @@ def lower(
         groups.setdefault(_group_key(binder), []).append(binder)
     blocks = []
     placeholders: dict[sp.Expr, sp.Symbol] = {}
-    for members in groups.values():
+    for key, unordered in groups.items():
+        members = sorted(unordered, key=lambda m: m not in primary)  # the counted ones first
         placeholders.update((b, sp.Dummy("average", real=True)) for b in members)
-        build = _spectral_block if isinstance(members[0], SpectralIntegral) else _gaussian_block
-        blocks.append(build(members, arguments, tuple(m in primary for m in members)))
+        blocks.append(_BUILDERS[key[0]](members, arguments, tuple(m in primary for m in members)))
     flat = [_replace(e, placeholders) for e in expressions]
     names = [*arguments, *placeholders.values()]
     counts = len(expressions) - len(auxiliary)
@@ -194,8 +313,11 @@ def _sensitivity(flat: Sequence[Any], names: Sequence[Any], placeholders: dict[s
         return compile_kernel(ones, names)
 
 
+_AVERAGES = (GaussianAverage, OutputSum, SpectralIntegral)
+
+
 def _outermost(expr: sp.Basic) -> list[sp.Expr]:
-    if isinstance(expr, GaussianAverage | SpectralIntegral):
+    if isinstance(expr, _AVERAGES):
         return [expr]
     return [b for a in expr.args for b in _outermost(a)]
 
@@ -203,24 +325,89 @@ def _outermost(expr: sp.Basic) -> list[sp.Expr]:
 def _replace(expr: Any, placeholders: dict[sp.Expr, sp.Symbol]) -> Any:
     if expr in placeholders:
         return placeholders[expr]
-    if not expr.args or not expr.has(GaussianAverage, SpectralIntegral):
+    if not expr.args or not expr.has(*_AVERAGES):
         return expr
     return expr.func(*(_replace(a, placeholders) for a in expr.args))
 
 
-def _group_key(binder: sp.Expr) -> Any:
+def _group_key(binder: Any) -> Any:
     if isinstance(binder, SpectralIntegral):
-        return binder.law
-    return binder.args[2:]  # mean and variance
+        return ("spectral", binder.law)
+    if isinstance(binder, GaussianAverage):
+        return ("gaussian", binder.mean, binder.variance)
+    outputs = binder.outputs
+    if isinstance(outputs, sp.FiniteSet):
+        return ("finite", outputs)
+    return ("count" if outputs.is_iterable else "outputs", outputs)
+
+
+def _bodies(
+    members: Sequence[Any], arguments: Sequence[sp.Symbol], x: sp.Symbol, counted: tuple[bool, ...]
+) -> tuple[list[sp.Expr], Program]:
+    """The bodies in one variable, and their program; errors that do not count outside do not inside."""
+    bodies = [unfold_parts(m.args[0].subs(m.args[1], x)) for m in members]
+    first = sum(counted)
+    return bodies, lower(bodies[:first], [*arguments, x], auxiliary=bodies[first:])
+
+
+def _switches(bodies: list[sp.Expr], x: sp.Symbol, arguments: Sequence[sp.Symbol]) -> Program:
+    """Where the bodies switch; a place that cannot be lowered is left out."""
+    found: list[sp.Expr] = []
+    for switch in switches_of(bodies, x):
+        try:
+            compile_kernel(list(switch), list(arguments))
+        except LoweringError:
+            continue
+        found.extend(switch)
+    return lower(found, arguments)
 
 
 def _gaussian_block(
     members: Sequence[Any], arguments: Sequence[sp.Symbol], counted: tuple[bool, ...]
-) -> _GaussianBlock:
+) -> _LineBlock:
     _, _, mean, variance = members[0].args
     x = sp.Dummy("x", real=True)
-    bodies = [m.args[0].subs(m.args[1], x) for m in members]
-    return _GaussianBlock(lower([mean, variance], arguments), lower(bodies, [*arguments, x]), counted)
+    bodies, program = _bodies(members, arguments, x, counted)
+    even = mean.is_zero is True and all(is_even(b, x) for b in bodies)
+    even = even and all(s.centre.is_zero for s in switches_of(bodies, x))
+    return _LineBlock(
+        lower([mean, variance], arguments),
+        _switches(bodies, x, arguments),
+        GaussianLine(even),
+        program,
+        counted,
+    )
+
+
+def _output_block(
+    members: Sequence[Any], arguments: Sequence[sp.Symbol], counted: tuple[bool, ...]
+) -> _LineBlock:
+    outputs = members[0].outputs
+    y = sp.Dummy("y", real=True)
+    bodies, program = _bodies(members, arguments, y, counted)
+    ends = [end if end.is_finite else sp.S.Zero for end in (outputs.inf, outputs.sup)]
+    scales = [part for scale in decay_scales(bodies, y) for part in scale]
+    return _LineBlock(
+        lower([*ends, *scales], arguments),
+        _switches(bodies, y, arguments),
+        OutputLine(bool(outputs.inf.is_finite), bool(outputs.sup.is_finite)),
+        program,
+        counted,
+    )
+
+
+def _finite_block(members: Sequence[Any], arguments: Sequence[sp.Symbol], counted: tuple[bool, ...]) -> _Sum:
+    values = sorted(members[0].outputs.args, key=sp.default_sort_key)
+    sums = [sp.Add(*(m.args[0].subs(m.args[1], value) for value in values)) for m in members]
+    first = sum(counted)
+    return _Sum(lower(sums[:first], arguments, auxiliary=sums[first:]))
+
+
+def _count_block(
+    members: Sequence[Any], arguments: Sequence[sp.Symbol], counted: tuple[bool, ...]
+) -> _CountBlock:
+    _, program = _bodies(members, arguments, sp.Dummy("y", integer=True, nonnegative=True), counted)
+    return _CountBlock(int(members[0].outputs.inf), program, counted)
 
 
 def _spectral_block(
@@ -237,3 +424,12 @@ def _spectral_block(
         lower(bodies, [*arguments, x, g]),
         counted,
     )
+
+
+_BUILDERS: dict[str, Callable[..., Any]] = {
+    "spectral": _spectral_block,
+    "gaussian": _gaussian_block,
+    "outputs": _output_block,
+    "finite": _finite_block,
+    "count": _count_block,
+}

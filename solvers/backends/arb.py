@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
@@ -26,7 +27,7 @@ class Arb:
             self.pi = flint.arb.pi()
             self._root2 = flint.arb(2).sqrt()
             self._root2pi = (2 * flint.arb.pi()).sqrt()
-        for name in ("exp", "log", "sqrt", "tanh", "cosh", "sinh"):
+        for name in ("exp", "log", "sqrt", "tanh", "cosh", "sinh", "asinh"):
             setattr(self, name, np.frompyfunc(self._method(name), 1, 1))
         self.abs = np.frompyfunc(abs, 1, 1)
         self.sign = np.frompyfunc(lambda x: x.sgn(), 1, 1)
@@ -36,7 +37,9 @@ class Arb:
         self.ndtr = np.frompyfunc(self._ndtr, 1, 1)
         self.log_ndtr = np.frompyfunc(self._log_ndtr, 1, 1)
         self.npdf = np.frompyfunc(self._npdf, 1, 1)
-        self.inverse_mills = np.frompyfunc(lambda x: self._npdf(x) / self._ndtr(x), 1, 1)
+        self.loggamma = np.frompyfunc(lambda x: flint.arb(x).lgamma(), 1, 1)
+        self.normal_density = np.frompyfunc(self._normal_density, 3, 1)
+        self.inverse_mills = np.frompyfunc(self._inverse_mills, 1, 1)
         self.log2cosh = np.frompyfunc(lambda x: abs(x) + (-2 * abs(x)).exp().log1p(), 1, 1)
         self.xlogx = np.frompyfunc(lambda x: x * x.log() if x != 0 else x, 1, 1)
 
@@ -55,6 +58,21 @@ class Arb:
 
     def _log_ndtr(self, x: Any) -> Any:
         return (-self._ndtr(-x)).log1p() if x > 0 else self._ndtr(x).log()
+
+    def _inverse_mills(self, x: Any) -> Any:
+        """npdf/ndtr at the midpoint, with the bits that exp(-x^2/2) takes from it, plus the radius of x: the
+        derivative lies between -1 and 0.
+        """
+        middle = flint.arb(x).mid()
+        flint.ctx.prec = self.bits + 10 + 2 * max(0, math.frexp(float(middle))[1])
+        try:
+            value = self._npdf(middle) / self._ndtr(middle)
+        finally:
+            flint.ctx.prec = self.bits
+        return value + flint.arb(0, flint.arb(x).rad())
+
+    def _normal_density(self, x: Any, mean: Any, variance: Any) -> Any:
+        return (-((x - mean) ** 2) / (2 * variance)).exp() / (2 * flint.arb.pi() * variance).sqrt()
 
     def _npdf(self, x: Any) -> Any:
         return (-x * x / 2).exp() / self._root2pi

@@ -26,6 +26,7 @@ class Float64:
     tanh = staticmethod(np.tanh)
     cosh = staticmethod(np.cosh)
     sinh = staticmethod(np.sinh)
+    asinh = staticmethod(np.arcsinh)
     abs = staticmethod(np.abs)
     sign = staticmethod(np.sign)
     re = staticmethod(np.real)
@@ -68,6 +69,17 @@ class Float64:
     def npdf(self, x: Array) -> Array:
         """Standard normal density."""
         return np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi)
+
+    def normal_density(self, x: Array, mean: Array, variance: Array) -> Array:
+        """The density at x of the normal law of that mean and variance."""
+        z = (x - mean) / np.sqrt(variance)
+        return np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi * variance)
+
+    def loggamma(self, x: Array) -> Array:
+        """log Gamma(x), x > 0."""
+        from scipy.special import gammaln
+
+        return gammaln(x)
 
     def inverse_mills(self, x: Array) -> Array:
         """npdf/ndtr, without 0/0 at large negative x: sqrt(2/pi)/erfcx(-x/sqrt 2)."""

@@ -14,6 +14,14 @@ from mpmath.libmp import NoConvergence
 from solvers.backends.base import Array, Number, as_fraction, object_array
 
 
+def _mills_fraction(x: Any, digits: int) -> Any:
+    """npdf(x)/ndtr(-x) = x + 1/(x + 2/(x + 3/(x + ...))) for x > digits."""
+    result = x
+    for k in range(2 * digits + 20, 0, -1):
+        result = x + k / result
+    return result
+
+
 class MP:
     """mpmath numbers in a context of their own: the caller's ``mpmath.mp`` is never touched."""
 
@@ -24,14 +32,15 @@ class MP:
         self.mp: Any = MPContext()
         self.mp.dps = digits
         self.pi = +self.mp.pi
-        for name in ("exp", "log", "sqrt", "tanh", "cosh", "sinh", "sign", "re", "im"):
+        for name in ("exp", "log", "sqrt", "tanh", "cosh", "sinh", "asinh", "sign", "re", "im", "loggamma"):
             setattr(self, name, self._elementwise(getattr(self.mp, name)))
         self.abs = self._elementwise(abs)
         self.heaviside = self._elementwise(lambda x: (1 + self.mp.sign(x)) / 2)
         self.ndtr = self._elementwise(self._ndtr)
         self.log_ndtr = self._elementwise(self._log_ndtr)
         self.npdf = self._elementwise(self.mp.npdf)
-        self.inverse_mills = self._elementwise(lambda x: self.mp.npdf(x) / self._ndtr(x))
+        self.inverse_mills = self._elementwise(self._inverse_mills)
+        self.normal_density = np.frompyfunc(self._normal_density, 3, 1)
         self.log2cosh = self._elementwise(lambda x: abs(x) + self.mp.log1p(self.mp.exp(-2 * abs(x))))
         self.xlogx = self._elementwise(lambda x: x * self.mp.log(x) if x else x)
 
@@ -41,8 +50,21 @@ class MP:
     def _logaddexp(self, a: Any, b: Any) -> Any:
         return max(a, b) + self.mp.log1p(self.mp.exp(-abs(a - b)))
 
+    def _normal_density(self, x: Any, mean: Any, variance: Any) -> Any:
+        return self.mp.exp(-((x - mean) ** 2) / (2 * variance)) / self.mp.sqrt(2 * self.pi * variance)
+
     def _ndtr(self, x: Any) -> Any:
         return self.mp.erfc(-x / self.mp.sqrt(2)) / 2
+
+    def _inverse_mills(self, x: Any) -> Any:
+        """npdf/ndtr; both are exponentially small at large -x, where a relative error of x counts x^2 times:
+        the exponentials are left out there, by Laplace's continued fraction (A&S 26.2.14).
+        """
+        if x > -self.digits - 8:
+            extra = 2 * max(0, int(self.mp.mag(x))) + 10 if x else 0
+            with self.mp.extraprec(extra):
+                return self.mp.npdf(x) / self._ndtr(x)
+        return _mills_fraction(-x, self.digits)
 
     def _log_ndtr(self, x: Any) -> Any:
         return self.mp.log1p(-self._ndtr(-x)) if x > 0 else self.mp.log(self._ndtr(x))

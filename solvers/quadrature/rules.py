@@ -58,12 +58,16 @@ def double_exponential(backend: Any, level: int) -> Rule:
     return Rule(left, right, weights)
 
 
+def gaussian_reach(backend: Any) -> float:
+    """Beyond how many standard deviations a Gaussian is below the backend's digits, two to spare."""
+    return float(np.sqrt(2 * (backend.digits + 2) * np.log(10)) + 1)
+
+
 @lru_cache(maxsize=64)
 def gaussian_line(backend: Any, level: int) -> Line:
     """Trapezoid in t = sinh(u): fine near the mean, where steep functions have their structure."""
     with backend.context():
-        reach = np.sqrt(2 * (backend.digits + 2) * np.log(10)) + 1
-        u = _symmetric_grid(backend, float(np.arcsinh(reach)), level)
+        u = _symmetric_grid(backend, float(np.arcsinh(gaussian_reach(backend))), level)
         t = backend.sinh(u)
         weights = backend.cosh(u) * backend.npdf(t) * backend.rational(1, 2**level)
     return Line(t, weights)
@@ -76,8 +80,10 @@ class Estimate(NamedTuple):
     error: Array
 
 
-def nested_sum(backend: Any, terms: Array) -> Estimate:
+def nested_sum(backend: Any, terms: Array, first: int | None = None) -> Estimate:
     """Sum weighted terms over the last axis, with an error estimate from steps h, 2h and 4h.
+
+    The coarser rules contain the middle node, or the one at ``first``.
 
     d1 = |I_h - I_2h| is the error at 2h and d2 = |I_2h - I_4h| the error at 4h, both relative to the size of
     the terms.  With r = log d1/log d2 the error at h would be d1^r: r = 2 for exponential convergence (a
@@ -85,7 +91,7 @@ def nested_sum(backend: Any, terms: Array) -> Estimate:
     and X. S. Li, Exp. Math. 14 (2005) 317).  Two precautions: d1 may be small by accident, so it counts as
     d2^2 at least; and r falls from one level to the next, so only 0.6 of its excess over 1 is believed.
     """
-    middle = terms.shape[-1] // 2
+    middle = terms.shape[-1] // 2 if first is None else first
     fine = terms.sum(axis=-1)
     half = 2 * terms[..., middle % 2 :: 2].sum(axis=-1)
     quarter = 4 * terms[..., middle % 4 :: 4].sum(axis=-1)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from replica.expr.average import GaussianAverage, OutputSum
+from replica.expr.average import GaussianAverage
 from replica.expr.logsum import logaddexp
 from replica.expr.numeric import mp_function
 from replica.expr.spectral import SpectralDensity, SpectralIntegral
@@ -186,7 +186,7 @@ def test_nested_average_against_gauss_hermite():
 def test_nested_average_of_a_polynomial(kind):
     """E_w E_{x ~ N(w, a)} x^4 = 3 (q + a)^2 to all digits."""
     nested = GaussianAverage(GaussianAverage(x**4, x, w, a), w, 0, q)
-    value, _ = run(kind, nested, 5, a="1/3", q="1/2")
+    value, _ = run(kind, nested, 6, a="1/3", q="1/2")
     with mpmath.workdps(60):
         assert abs(value - 3 * (mpmath.mpf(5) / 6) ** 2) < 100 * GOAL[kind]
 
@@ -225,11 +225,6 @@ def test_renaming_a_bound_variable_changes_nothing():
     assert float(run("float64", plain, a=2, q=3)[0]) == pytest.approx(1 * (1 + 3 * 3) + 2, rel=1e-13)
 
 
-def test_an_average_left_inside_a_channel_sum_raises():
-    with pytest.raises(LoweringError):
-        lower([OutputSum(sp.exp(-(x**2)), x, sp.S.Reals)], [a])
-
-
 # --- shapes -------------------------------------------------------------------------------------------------
 
 
@@ -256,7 +251,8 @@ def test_arguments_broadcast():
 
 
 def test_auxiliary_values_do_not_count_in_the_error():
-    steep = GaussianAverage(sp.tanh(1000 * x) ** 2, x, 0, q)
+    rough = sp.Abs(x**2 - sp.Rational(1, 3))  # two kinks at places that are no zeros of affine forms
+    steep = GaussianAverage(rough, x, 0, q)
     smooth = GaussianAverage(x**2, x, 0, q)
     backend = Float64()
     with backend.context():

@@ -1,0 +1,121 @@
+"""The lines on which averages and integrals over outputs run: their ends, their scale, their weight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from solvers.quadrature.clustered import as_numbers, cluster
+from solvers.quadrature.rules import ROUNDING, gaussian_reach
+
+
+@dataclass(frozen=True)
+class GaussianLine:
+    """The line of a Gaussian: t in standard deviations from the mean; an even body needs t >= 0 only."""
+
+    even: bool
+
+    def maps(self, backend: Any, level: int, place: list[Any], switches: list[Any]) -> Any:
+        """Maps of a flat batch, and shift and scale of the variable: x = shift + scale t."""
+        mean, variance = place
+        deviation = backend.sqrt(variance)
+        zero = np.full(mean.shape, backend.rational(0, 1))
+        reach = zero + backend.number(gaussian_reach(backend))
+        pairs = [
+            ((c - mean) / deviation, w / deviation)
+            for c, w in zip(switches[::2], switches[1::2], strict=True)
+        ]
+        low = zero if self.even else -reach
+        return cluster(backend, (zero, zero + 1), pairs, (low, reach)), mean, deviation
+
+    def weighted(self, backend: Any, t: Any, weights: Any) -> Any:
+        """Weights of the bodies from those of the line."""
+        result = weights * backend.npdf(t)
+        if self.even:
+            result = 2 * result
+            result[:, 0] = result[:, 0] / 2
+        return result
+
+    def tail(self, backend: Any, terms: Any) -> Any:
+        """What the ends of the line may have cut off."""
+        return np.zeros(1)
+
+
+@dataclass(frozen=True)
+class OutputLine:
+    """The line, half-line or interval of an output.
+
+    The body must decay at infinite ends, at a scale that its densities tell; the line then ends
+    40 * 2^(level - 3) scales away, and the last terms bound what is cut off.
+    """
+
+    finite_low: bool
+    finite_high: bool
+
+    def maps(self, backend: Any, level: int, place: list[Any], switches: list[Any]) -> Any:
+        """Maps of a flat batch, and shift and scale of the variable: x = t."""
+        ends, scales = place[:2], place[2:]
+        zero = np.full(ends[0].shape, backend.rational(0, 1))
+        finite = (self.finite_low, self.finite_high)
+        bounds = [backend.to_float(end) for end in ends]
+        near, far, widest = _extent(
+            [backend.to_float(c) for c in (*switches[::2], *scales[::2])],
+            [backend.to_float(w) for w in (*switches[1::2], *scales[1::2])],
+            zero.shape,
+        )
+        if all(finite):
+            near, far = bounds
+        elif self.finite_low:
+            near, far = np.maximum(near, bounds[0]), np.maximum(far, bounds[0])
+        elif self.finite_high:
+            near, far = np.minimum(near, bounds[1]), np.minimum(far, bounds[1])
+        spread = np.maximum(widest, (far - near) / 4)
+        spread = np.where(spread > 0, spread, 1.0)
+        digits = backend.digits
+        cut = 2.7 * (digits + 1) * 2.0 ** (level - 3) * spread + (far - near) / 2
+        centre, base = as_numbers(backend, (near + far) / 2), as_numbers(backend, spread)
+        low = ends[0] if self.finite_low else centre - as_numbers(backend, cut)
+        high = ends[1] if self.finite_high else centre + as_numbers(backend, cut)
+        pairs = list(zip(switches[::2], switches[1::2], strict=True))
+        sharp = as_numbers(backend, 10.0 ** -(digits / 2 + 1) * spread)
+        pairs += [(end, sharp) for end, closed in zip(ends, finite, strict=True) if closed]
+        return cluster(backend, (centre, base), pairs, (low, high)), zero, zero + 1
+
+    def weighted(self, backend: Any, t: Any, weights: Any) -> Any:
+        """Weights of the bodies from those of the line."""
+        weights = np.array(np.broadcast_to(weights, t.shape))
+        weights[:, 0], weights[:, -1] = weights[:, 0] / 2, weights[:, -1] / 2
+        return weights
+
+    def tail(self, backend: Any, terms: Any) -> Any:
+        """What the ends of the line may have cut off."""
+        size = np.abs(backend.to_float(terms))
+        result = np.zeros(size.shape[0])
+        if not self.finite_low:
+            result = result + size[:, :3].sum(axis=-1) * 2
+        if not self.finite_high:
+            result = result + size[:, -3:].sum(axis=-1) * 2
+        return result
+
+
+def _extent(centres: list[Any], widths: list[Any], shape: tuple[int, ...]) -> tuple[Any, Any, Any]:
+    """The leftmost and the rightmost of the finite places (0 without any), and the largest width."""
+    where = np.array(centres, dtype=float).reshape(-1, *shape)
+    size = np.array(widths, dtype=float).reshape(-1, *shape)
+    good = np.isfinite(where) & np.isfinite(size)
+    near = np.where(good, where, np.inf).min(axis=0, initial=np.inf)
+    far = np.where(good, where, -np.inf).max(axis=0, initial=-np.inf)
+    some = np.isfinite(far)
+    widest = np.where(good, size, 0.0).max(axis=0, initial=0.0)
+    return np.where(some, near, 0.0), np.where(some, far, 0.0), widest
+
+
+def series_rest(backend: Any, terms: Any) -> Any:
+    """The terms left out, as a geometric series with the last ratio, and the rounding of the sum."""
+    sizes, digits = np.abs(backend.to_float(terms)), backend.digits
+    last, before = sizes[..., -1], sizes[..., -2]
+    ratio = np.where(last > 0, last / np.where(before > 0, before, 1.0), 0.0)
+    rest = np.where(ratio < 1, 2 * last * ratio / np.where(ratio < 1, 1 - ratio, 1.0), np.inf)
+    return rest + ROUNDING * sizes.sum(axis=-1) * 10.0**-digits
