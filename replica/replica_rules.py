@@ -32,6 +32,7 @@ from replica.expr.average import GaussianAverage, OutputSum
 from replica.expr.binder import Binder, evaluate_inside
 from replica.expr.replica_limit import replica_limit
 from replica.expr.stable import xlogx
+from replica.integer_replicas import laplace_comparisons
 from replica.overlaps import ReplicaSymmetricMatrix
 from replica.symbols import alpha, h, n, omega, q, q_hat, y
 
@@ -51,7 +52,7 @@ def _average_inputs(expr: sp.Expr) -> sp.Expr:
 
 def _check_average_inputs(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
     """The fields of explicit matrices: covariance by contraction over the Gaussian inputs, entry by entry,
-    against Tr S_a^T S_b/(dL).
+    against Tr S_a^T S_b/(dL). Then the value of the result at n = 1 and 2, node by node, against E[Z^n].
     """
     rows, columns = 2, 3
     matrices = [
@@ -68,7 +69,7 @@ def _check_average_inputs(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, 
             product = sp.expand(GaussianAverage(product, x, 0, 1).doit())
         overlap = (matrices[a].T * matrices[b]).trace() / (rows * columns)
         comparisons.append(Comparison(f"E[h_{a} h_{b}] against the overlap", product, overlap, 1e-14))
-    return tuple(comparisons)
+    return (*comparisons, *laplace_comparisons(before, after))
 
 
 average_inputs = Rule(

@@ -20,6 +20,7 @@ from replica.expr.spectral_numeric import evaluate_spectral
 from replica.symbols import beta, q_hat, rho
 
 _POINT = {beta: sp.Rational(17, 10), rho: sp.Rational(2, 5), q_hat: sp.Rational(6, 5)}
+_HIGH_RANK = 500
 
 
 def rotational_entropy(prior: Any) -> Rule:
@@ -40,12 +41,35 @@ def rotational_entropy(prior: Any) -> Rule:
         terms = sp.Add.make_args(expr.replace(lambda e: isinstance(e, DifferentialEntropy), rewrite))
         return sp.Add(*(t if t.has(Binder) else sp.expand_log(t, force=True) for t in terms))
 
+    def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
+        """The entropy of a Gaussian matrix, known exactly: S of growing rank becomes one.
+
+        At rank rho d the law differs from that of the iid Gaussian matrix by 1/rho, the entropy, stationary
+        there, by 1/rho^2; that term is extrapolated away.
+        """
+        (node,) = before.atoms(DifferentialEntropy)
+        written = after - before.xreplace({node: sp.S.Zero})
+        times = before.coeff(node)
+
+        def at(point: dict[sp.Symbol, sp.Expr], rank: int) -> sp.Expr:
+            return _value(written, point | {rho: sp.Integer(rank)})
+
+        comparisons = []
+        for b, c in (("1", "4/5"), ("13/10", "1/2"), ("3", "6/5")):
+            point = {beta: sp.Rational(b), q_hat: sp.Rational(c)}
+            limit = (4 * at(point, 2 * _HIGH_RANK) - at(point, _HIGH_RANK)) / 3
+            gaussian = sp.log(2 * sp.pi * sp.E * (1 + 1 / node.args[0])) / 2
+            exact = sp.N((times * gaussian).subs(point), 15)
+            comparisons.append(Comparison(f"Gaussian matrix, beta = {b}, q_hat = {c}", exact, limit, 1e-9))
+        return tuple(comparisons)
+
     return Rule(
         "extensive-rank entropy",
         Kind.LIMIT,
         apply,
         "rectangular spherical integral at its Bayes-optimal point: the density of Y depends on its singular "
         "values alone, whose law concentrates (Guionnet and Zeitouni 2002; arXiv 2203.07752 and 2410.18858)",
+        check,
     )
 
 
