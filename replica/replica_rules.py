@@ -11,7 +11,7 @@ around the rewrite.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import sympy as sp
 
@@ -28,7 +28,7 @@ from replica.action import (
     nodes_of,
 )
 from replica.derivation import Comparison, Kind, Rule
-from replica.expr.average import GaussianAverage, OutputSum
+from replica.expr.average import GaussianAverage, MixedOutputs, OutputSum
 from replica.expr.binder import Binder, evaluate_inside
 from replica.expr.replica_limit import replica_limit
 from replica.expr.stable import xlogx
@@ -86,50 +86,79 @@ average_inputs = Rule(
 )
 
 
+class Overlap(NamedTuple):
+    """What the ansatz puts in place of an overlap matrix and its conjugate."""
+
+    matrix: sp.Symbol
+    conjugate: sp.Symbol
+    second_moment: sp.Expr
+    q: sp.Symbol
+    q_hat: sp.Symbol
+
+
 def bayes_optimal(second_moment: sp.Expr) -> Rule:
-    """Every two of the n + 1 replicas have the overlap q; the self-overlap is the second moment of the
+    """The ansatz for one signal."""
+    return planted_overlaps(Overlap(Q, Q_HAT, second_moment, q, q_hat))
+
+
+def planted_overlaps(*overlaps: Overlap) -> Rule:
+    """Every two of the n + 1 replicas have the same overlap; the self-overlap is the second moment of the
     prior.
     """
-    overlap = ReplicaSymmetricMatrix(n + 1, second_moment, q)
-    conjugate = ReplicaSymmetricMatrix(n + 1, 0, q_hat)
+    matrices: dict[sp.Expr, ReplicaSymmetricMatrix] = {}
+    for o in overlaps:
+        matrices[o.matrix] = ReplicaSymmetricMatrix(n + 1, o.second_moment, o.q)
+        matrices[o.conjugate] = ReplicaSymmetricMatrix(n + 1, 0, o.q_hat)
 
     def apply(expr: sp.Expr) -> sp.Expr:
-        expr = expr.replace(
-            lambda e: isinstance(e, PairSum),
-            lambda e: overlap.sum_over_pairs(lambda entry: entry * conjugate.off_diagonal),
-        )
-        return expr.xreplace({Q: overlap, Q_HAT: conjugate})
+        def total(pairs: PairSum) -> sp.Expr:
+            left, right = (matrices[symbol] for symbol in pairs.args)
+            return left.sum_over_pairs(lambda entry: entry * right.off_diagonal)
 
+        return expr.replace(lambda e: isinstance(e, PairSum), total).xreplace(matrices)
+
+    def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
+        """The sums over pairs, entry by entry of the explicit matrices."""
+        values = [sp.Rational(3 + 2 * k, 10 + k) for k in range(2 * len(overlaps))]
+        symbols = [s for o in overlaps for s in (o.q, o.q_hat)]
+        point = dict(zip(symbols, values, strict=True))
+        point |= {s: sp.Rational(4, 5) for s in after.free_symbols - set(point) - {n}}
+        comparisons = []
+        for size in (2, 4, 6):
+
+            def explicit(pairs: PairSum, size: int = size) -> sp.Expr:
+                left, right = (matrices[symbol].subs(n, size - 1).explicit() for symbol in pairs.args)
+                return sp.Add(*(left[a, b] * right[a, b] for a in range(size) for b in range(a + 1, size)))
+
+            written = before.replace(lambda e: isinstance(e, PairSum), explicit)
+            left, right = (_without_nodes(e).subs(n, size - 1).subs(point) for e in (written, after))
+            comparisons.append(Comparison(f"sums over pairs at n + 1 = {size}", left, right, 1e-14))
+        return tuple(comparisons)
+
+    introduced = [
+        ((o.q, "overlap of two replicas, E x^2 - mmse"), (o.q_hat, "its conjugate, a signal-to-noise ratio"))
+        for o in overlaps
+    ]
     return Rule(
         "Bayes-optimal ansatz",
         Kind.ANSATZ,
         apply,
-        "Nishimori: teacher and replicas are exchangeable; Q_aa is the second moment of the prior, which "
-        "does not fluctuate",
-        _check_bayes_optimal,
-        (
-            (q, "overlap of two replicas, E x^2 - mmse"),
-            (q_hat, "its conjugate, the signal-to-noise ratio of the signal"),
-        ),
+        "Nishimori: teacher and replicas are exchangeable; the self-overlap is the second moment of the "
+        "prior, which does not fluctuate",
+        check,
+        tuple(pair for pairs in introduced for pair in pairs),
     )
 
 
-def _check_bayes_optimal(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
-    point = {q: sp.Rational(3, 10), q_hat: sp.Rational(7, 5)}
-    coupling = sp.Add(*(t for t in sp.Add.make_args(after) if not t.has(Binder, OverlapMoment)))
-    comparisons = []
-    for size in (2, 4, 6):
-        matrix = ReplicaSymmetricMatrix(size, 1, q).explicit()
-        explicit = sp.Add(*(matrix[a, b] * q_hat for a in range(size) for b in range(a + 1, size)))
-        comparisons.append(
-            Comparison(
-                f"sum over pairs at n + 1 = {size}",
-                -coupling.subs(n, size - 1).subs(point),
-                explicit.subs(point),
-                1e-14,
-            )
+def _without_nodes(expr: sp.Expr) -> sp.Expr:
+    """The terms of a sum that are plain expressions."""
+    return sp.Add(
+        *(
+            t
+            for t in sp.Add.make_args(expr)
+            if not t.has(Binder, OverlapMoment, LikelihoodMoment, LikelihoodEntropy)
         )
-    return tuple(comparisons)
+    )
 
 
 def _hierarchical(expr: sp.Expr) -> sp.Expr:
@@ -176,22 +205,31 @@ def _decouple(expr: sp.Expr) -> sp.Expr:
 
 
 def _check_decouple(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
-    """Entry by entry: exp(q_hat sum_{a<b} s_a s_b) against the Gaussian average of the product."""
-    (moment,), (likelihood,) = nodes_of(before, OverlapMoment), nodes_of(after, LikelihoodMoment)
+    """Coordinate by coordinate: exp(q_hat sum_{a<b} x_a x_b) against the Gaussian average of the product."""
+    moments = nodes_of(before, OverlapMoment)
+    likelihoods = [next(iter(_decouple(m).atoms(LikelihoodMoment))) for m in moments]
+    slots = [sp.Dummy() for _ in moments]
+    comparisons = [
+        _around(
+            before.xreplace(dict(zip(moments, slots, strict=True))),
+            after.xreplace(dict(zip(likelihoods, slots, strict=True))),
+        )
+    ]
     z = sp.Symbol("z", real=True)
     entries = (sp.Rational(1, 2), sp.S.One, sp.Rational(-2, 3), sp.Rational(-5, 4))
-    comparisons = [_around(before.xreplace({moment: _SLOT}), after.xreplace({likelihood: _SLOT}))]
-    for size in (2, 3, 4):
-        at = {n: size - 1, q_hat: sp.Rational(7, 5)}
-        direct, strength = moment.args[0].subs(at), likelihood.args[1].subs(at)
-        shown = entries[: direct.size]
-        pairs = sp.Add(*(a * b for i, a in enumerate(shown) for b in shown[i + 1 :]))
-        exponents = [
-            sp.sqrt(strength) * z * s - strength * s**2 / 2 for s in entries[: likelihood.args[0].subs(at)]
-        ]
-        decoupled = GaussianAverage(sp.exp(sp.expand(sp.Add(*exponents))), z, 0, 1).doit()
-        left = sp.N(sp.exp(direct.off_diagonal * pairs), 20)
-        comparisons.append(Comparison(f"{size} replicas", left, sp.N(decoupled, 20), 1e-14))
+    for moment, likelihood in zip(moments, likelihoods, strict=True):
+        for size in (2, 3, 4):
+            at = {n: size - 1, moment.args[0].off_diagonal: sp.Rational(7, 5)}
+            direct, strength = moment.args[0].subs(at), likelihood.args[1].subs(at)
+            shown = entries[: direct.size]
+            pairs = sp.Add(*(a * b for i, a in enumerate(shown) for b in shown[i + 1 :]))
+            exponents = [
+                sp.sqrt(strength) * z * s - strength * s**2 / 2
+                for s in entries[: likelihood.args[0].subs(at)]
+            ]
+            decoupled = GaussianAverage(sp.exp(sp.expand(sp.Add(*exponents))), z, 0, 1).doit()
+            left = sp.N(sp.exp(direct.off_diagonal * pairs), 20)
+            comparisons.append(Comparison(f"{size} replicas", left, sp.N(decoupled, 20), 1e-14))
     return tuple(comparisons)
 
 
@@ -208,13 +246,13 @@ decouple_signal = Rule(
 def _n_to_zero(expr: sp.Expr) -> sp.Expr:
     terms = []
     for term in sp.Add.make_args(expr):
-        if isinstance(term, LikelihoodMoment):
-            size, strength, coordinates = term.args
-            if size != n + 1:
-                raise ValueError(f"expected n + 1 replicas, got {size}")
-            terms.append(
-                LikelihoodEntropy(strength, coordinates)
-            )  # d/dn log E[X^(n+1)] = E[X log X] since E[X] = 1
+        weight, moment = term.as_independent(LikelihoodMoment, as_Add=False)
+        if isinstance(moment, LikelihoodMoment):
+            size, strength, coordinates = moment.args
+            if size != n + 1 or weight.has_free(n):
+                raise ValueError(f"expected n + 1 replicas, got {term}")
+            # d/dn log E[X^(n+1)] = E[X log X] since E[X] = 1
+            terms.append(weight * LikelihoodEntropy(strength, coordinates))
         else:
             terms.append(replica_limit(term, n))
     return sp.Add(*terms)
@@ -224,48 +262,62 @@ def _check_n_to_zero(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
     """Term by term: the central difference in n of E[X^(n+1)] is E[X log X], at a fixed shared field and for
     a scalar signal.
     """
-    (total,) = nodes_of(before, OutputSum)
-    (limit,) = nodes_of(after, OutputSum)
-    point = sample_point(total, sp.S.One) | {omega: sp.Rational(2, 5)}
-    del point[y]
-
-    def at_field(node: OutputSum, size: sp.Expr) -> sp.Expr:
-        average = node.body
-        inside = average.body.subs(n, size).subs({average.var: point[omega]} | point)
-        return sp.N(OutputSum(evaluate_inside(inside), *node.bound_symbols, node.outputs).doit(), 15)
-
-    (moment,), (entropy,) = nodes_of(before, LikelihoodMoment), nodes_of(after, LikelihoodEntropy)
-    at = {q: point[q], q_hat: sp.Rational(7, 5)}
-
+    totals, limits = nodes_of(before, OutputSum), nodes_of(after, OutputSum)
+    moments = nodes_of(before, LikelihoodMoment)
+    entropies = [LikelihoodEntropy(*m.args[1:]) for m in moments]
+    slots = [sp.Dummy() for _ in (*totals, *moments)]
     around = [
-        sp.Add(*(t for t in sp.Add.make_args(expr.xreplace(slots)) if t.has(*slots.values())))
-        for expr, slots in (
-            (before, {sp.log(total): _SLOT, moment: _SLOT**2}),
-            (after, {limit: _SLOT, entropy: _SLOT**2}),
+        sp.Add(*(t for t in sp.Add.make_args(expr.xreplace(dict(pairs))) if t.has(*slots)))
+        for expr, pairs in (
+            (before, zip([*map(sp.log, totals), *moments], slots, strict=True)),
+            (after, zip([*limits, *entropies], slots, strict=True)),
         )
     ]
+    comparisons = [_around(*around)]
+    for total, limit in zip(totals, limits, strict=True):
+        comparisons.append(
+            Comparison("normalisation at n = 0", _at_shared_field(total, sp.S.Zero), sp.S.One, 1e-10)
+        )
+        left, right = _slope(partial(_at_shared_field, total)), _at_shared_field(limit, sp.S.Zero)
+        comparisons.append(Comparison("outputs", left, right, 1e-6))
+    strength = sp.Rational(7, 5)
+    for moment in moments:
+        left = _slope(lambda step, size=moment.args[0]: _binary_moment(strength, size.subs(n, step)))
+        comparisons.append(Comparison("scalar signal", left, _binary_entropy(strength), 1e-6))
+    coupling = [_without_nodes(e) for e in (before, after)]
+    at = {s: sp.Rational(2 + k, 5) for k, s in enumerate(sorted(coupling[0].free_symbols - {n}, key=str))}
+    slope = _slope(lambda step: coupling[0].subs(at).subs(n, step))
+    comparisons.append(Comparison("coupling", slope, coupling[1].subs(at), 1e-10))
+    return tuple(comparisons)
 
-    def coupling(expr: sp.Expr) -> sp.Expr:
-        return sp.Add(
-            *(t for t in sp.Add.make_args(expr) if not t.has(Binder, LikelihoodMoment, LikelihoodEntropy))
-        ).subs(at)
 
-    def signal(size: sp.Expr) -> sp.Expr:
-        z, power = sp.Symbol("z", real=True), moment.args[0].subs(n, size)
-        return sp.N(GaussianAverage(_binary_ratio(moment.args[1].subs(at), z) ** power, z, 0, 1), 15)
+def _at_shared_field(total: OutputSum, size: sp.Expr) -> sp.Expr:
+    """The sum or integral over the outputs at n = ``size``, for one value of the field shared by the
+    replicas.
 
-    def slope(f: Any) -> sp.Expr:
-        step = sp.Rational(1, 200)
-        near, far = ((f(k * step) - f(-k * step)) / (2 * k * step) for k in (1, 2))
-        return (4 * near - far) / 3
+    The parts of the outputs are taken one by one, so that atoms and densities meet their own formula.
+    """
+    point = sample_point(total, sp.S.One)
+    del point[y]
+    value = sp.S.Zero
+    for part in total.parts():
+        average = part.body
+        inside = average.body.subs(n, size).subs({average.var: sp.Rational(2, 5)} | point)
+        value += OutputSum(evaluate_inside(inside), *part.bound_symbols, part.outputs).doit()
+    return sp.N(value, 15)
 
-    return (
-        _around(*around),
-        Comparison("normalisation at n = 0", at_field(total, sp.S.Zero), sp.S.One, 1e-10),
-        Comparison("outputs", slope(partial(at_field, total)), at_field(limit, sp.S.Zero), 1e-6),
-        Comparison("scalar signal", slope(signal), _binary_entropy(entropy.args[0].subs(at)), 1e-6),
-        Comparison("coupling", slope(lambda k: coupling(before).subs(n, k)), coupling(after), 1e-10),
-    )
+
+def _slope(f: Any) -> sp.Expr:
+    """df/dn at n = 0 by differences of fourth order."""
+    step = sp.Rational(1, 200)
+    near, far = ((f(k * step) - f(-k * step)) / (2 * k * step) for k in (1, 2))
+    return (4 * near - far) / 3
+
+
+def _binary_moment(strength: sp.Expr, power: sp.Expr) -> sp.Expr:
+    """E_z[X^power] of a scalar signal +-1, by quadrature."""
+    z = sp.Symbol("z", real=True)
+    return sp.N(GaussianAverage(_binary_ratio(strength, z) ** power, z, 0, 1), 15)
 
 
 _SLOT = sp.Dummy("rewritten")
@@ -332,8 +384,13 @@ to_differential_entropy = Rule(
 
 
 def sample_outputs(outputs: Any) -> tuple[sp.Expr, ...]:
-    """Outputs to check an identity at: all of a finite set, two points of a continuum."""
-    return tuple(outputs) if isinstance(outputs, sp.FiniteSet) else (sp.Rational(7, 10), sp.Rational(-3, 10))
+    """Outputs to check an identity at: all of a finite set, two points of a continuum, these of each part."""
+    if isinstance(outputs, MixedOutputs):
+        return tuple(value for part in outputs.args for value in sample_outputs(part))
+    if isinstance(outputs, sp.FiniteSet):
+        return tuple(outputs)
+    points = (sp.Rational(7, 10), sp.Rational(-3, 10), sp.Rational(11, 10))
+    return tuple(p for p in points if outputs.contains(p) == sp.true)[:2]
 
 
 def sample_point(expr: sp.Expr, output: sp.Expr) -> dict[sp.Symbol, sp.Expr]:

@@ -98,11 +98,22 @@ class GaussianAverage(Binder):
         return rf"\mathbb{{E}}_{{{law}}}\left[{printer._print(self.body)}\right]"
 
 
+class MixedOutputs(sp.Basic):
+    """Atoms and intervals side by side, kept as written: SymPy's Union would swallow an atom at an end."""
+
+    def contains(self, value: Any) -> Any:
+        """Whether one of the parts does."""
+        return sp.Or(*(part.contains(value) for part in self.args))
+
+    def _latex(self, printer: Any) -> str:
+        return r"\cup".join(printer._print(part) for part in self.args)
+
+
 class OutputSum(Binder):
     r"""Sum or integral of the body over the outputs `var` of a channel.
 
     `outputs` is `sympy.Reals`, `sympy.Interval(a, b)` (Lebesgue measure), a `sympy.FiniteSet` of numbers
-    (counting measure), or a union of these.
+    (counting measure), or `MixedOutputs` of these.
 
     >>> from sympy import FiniteSet, Symbol, exp
     >>> y, h = Symbol("y", real=True), Symbol("h", real=True)
@@ -117,9 +128,9 @@ class OutputSum(Binder):
         outputs = sp.sympify(outputs)
         if outputs == sp.S.Reals:
             outputs = sp.S.Reals
-        parts = outputs.args if isinstance(outputs, sp.Union) else (outputs,)
+        parts = outputs.args if isinstance(outputs, MixedOutputs) else (outputs,)
         if not all(isinstance(p, sp.FiniteSet | sp.Interval) or p is sp.S.Reals for p in parts):
-            raise TypeError(f"outputs must be Reals, an Interval, a FiniteSet or a union, not {outputs}")
+            raise TypeError(f"outputs must be Reals, an Interval, a FiniteSet or mixed, not {outputs}")
         return super().__new__(cls, body, var, outputs)
 
     @property
@@ -128,9 +139,24 @@ class OutputSum(Binder):
         return self.bound_symbols[0]
 
     @property
-    def outputs(self) -> sp.Set:
+    def outputs(self) -> Any:
         """The set of outputs."""
-        return cast(sp.Set, self.args[2])
+        return self.args[2]
+
+    def parts(self) -> tuple[OutputSum, ...]:
+        """One sum or integral for each part of a union of outputs, piecewise bodies resolved."""
+        if not isinstance(self.outputs, MixedOutputs):
+            return (self,)
+        found = []
+        for part in self.outputs.args:
+            inside = _inner_point(part)
+
+            def resolved(*pairs: Any, inside: sp.Expr = inside) -> sp.Expr:
+                return next(e for e, condition in pairs if condition.subs(self.var, inside) == sp.true)
+
+            body = self.body.replace(sp.Piecewise, resolved)
+            found.append(self.func(body, self.var, part))
+        return tuple(found)
 
     def _eval_derivative(self, s: sp.Symbol) -> sp.Expr:
         if s in self.outputs.free_symbols:
@@ -144,6 +170,8 @@ class OutputSum(Binder):
         """The explicit sum over a FiniteSet; `output_integral_to_average` for an integral, if it applies."""
         from replica.expr.rules import output_integral_to_average
 
+        if isinstance(self.outputs, MixedOutputs):
+            return sp.Add(*(part.doit(**hints) for part in self.parts()))
         node = self
         if hints.get("deep", True):
             node = self.func(*(evaluate_inside(arg, **hints) for arg in self.args))
@@ -181,7 +209,18 @@ class OutputSum(Binder):
             return rf"\sum_{{{var}\in\{{{listed}\}}}} {body}"
         if self.outputs == sp.S.Reals:
             return rf"\int\mathrm{{d}}{var}\,{body}"
-        if isinstance(self.outputs, sp.Union):
+        if isinstance(self.outputs, MixedOutputs):
             return rf"\int_{{{printer._print(self.outputs)}}}\mathrm{{d}}{var}\,{body}"
         lower, upper = (printer._print(end) for end in (self.outputs.inf, self.outputs.sup))
         return rf"\int_{{{lower}}}^{{{upper}}}\mathrm{{d}}{var}\,{body}"
+
+
+def _inner_point(outputs: Any) -> sp.Expr:
+    """An output of a part: an atom, or a point inside an interval that is no end of it."""
+    if isinstance(outputs, sp.FiniteSet):
+        return next(iter(outputs))
+    lower, upper = outputs.inf, outputs.sup
+    if lower.is_infinite or upper.is_infinite:
+        return sp.S.Zero if lower.is_infinite and upper.is_infinite else lower + 1 if upper.is_infinite else
+        upper - 1
+    return (lower + upper) / 2

@@ -31,7 +31,7 @@ from typing import Any, ClassVar
 
 import sympy as sp
 
-from replica.expr.average import GaussianAverage, OutputSum
+from replica.expr.average import GaussianAverage, MixedOutputs, OutputSum
 from replica.expr.logsum import expit, stable_log
 from replica.expr.rules import output_integral_to_average, reflected
 from replica.expr.stable import ndtr, normal_density
@@ -93,11 +93,11 @@ class Channel(ABC):
     def evidence(self, y: sp.Expr, omega: sp.Expr, variance: sp.Expr) -> sp.Expr:
         """Z_out(y, omega, V) = E_{h ~ N(omega, V)} P_out(y|h), in closed form where a rule gives one.
 
-        A symbol y stands for an output that is no atom.
+        A symbol y stands for an output that is no atom; its assumptions (positive, negative) choose a piece.
         """
         y = sp.sympify(y)
         pieces = self.pieces(y, h)
-        holds = [density for part, density in pieces if y.is_number and part.contains(y) == sp.true]
+        holds = [density for part, density in pieces if part.contains(y) == sp.true]
         return self._average(holds[0] if holds else pieces[-1][1], omega, variance)
 
     def log_evidence(self, y: sp.Expr, omega: sp.Expr, variance: sp.Expr) -> sp.Expr:
@@ -124,6 +124,11 @@ class Channel(ABC):
     @staticmethod
     def _average(density: sp.Expr, omega: sp.Expr, variance: sp.Expr) -> sp.Expr:
         return GaussianAverage(density, h, omega, variance).doit()
+
+
+def _together(pieces: tuple[tuple[sp.Set, sp.Expr], ...]) -> Any:
+    parts = [part for part, _ in pieces]
+    return parts[0] if len(parts) == 1 else MixedOutputs(*parts)
 
 
 def _integrated(integrand: sp.Expr, outputs: sp.Set) -> sp.Expr:
@@ -266,7 +271,7 @@ class PiecewiseLinear(Channel):
     @property
     def outputs(self) -> sp.Set:
         """The reals with noise; else the image of g."""
-        return sp.S.Reals if self.noisy else sp.Union(*(part for part, _ in self.pieces(y, h)))
+        return sp.S.Reals if self.noisy else _together(self.pieces(y, h))
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
