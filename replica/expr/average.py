@@ -103,7 +103,7 @@ class MixedOutputs(sp.Basic):
 
     def contains(self, value: Any) -> Any:
         """Whether one of the parts does."""
-        return sp.Or(*(part.contains(value) for part in self.args))
+        return sp.Or(*(cast(Any, part).contains(value) for part in self.args))
 
     def _latex(self, printer: Any) -> str:
         return r"\cup".join(printer._print(part) for part in self.args)
@@ -215,12 +215,13 @@ class OutputSum(Binder):
         return rf"\int_{{{lower}}}^{{{upper}}}\mathrm{{d}}{var}\,{body}"
 
 
-def _inner_point(outputs: Any) -> sp.Expr:
+def _inner_point(outputs: Any) -> Any:
     """An output of a part: an atom, or a point inside an interval that is no end of it."""
     if isinstance(outputs, sp.FiniteSet):
         return next(iter(outputs))
     lower, upper = outputs.inf, outputs.sup
+    if lower.is_infinite and upper.is_infinite:
+        return sp.S.Zero
     if lower.is_infinite or upper.is_infinite:
-        return sp.S.Zero if lower.is_infinite and upper.is_infinite else lower + 1 if upper.is_infinite else
-        upper - 1
+        return lower + 1 if upper.is_infinite else upper - 1
     return (lower + upper) / 2
