@@ -1,7 +1,8 @@
 """Generalised approximate message passing, for any channel and any denoiser given as functions.
 
-Source: Rangan, arXiv 1010.5141, with a matrix denoiser in place of the separable one, as in arXiv 2410.18858
-(GAMP-RIE). With F = X / sqrt(d L) and alpha = n / (d L), one iteration is
+Source: S. Rangan, arXiv 1010.5141, with scalar variances, and with any denoiser: a separable one, or one of
+a matrix as in arXiv 2410.18858 (GAMP-RIE). A vector signal of N coordinates has shape (N, 1). With F = X /
+sqrt(d L) and alpha = n / (d L), one iteration is
 
     omega  = F s_hat - V g_old                          (outputs, with their Onsager term)
     g, -dg = channel(y, omega, V)
@@ -9,6 +10,7 @@ Source: Rangan, arXiv 1010.5141, with a matrix denoiser in place of the separabl
     R      = s_hat + F^T g / q_hat                      (the signal seen through Gaussian noise 1/q_hat)
     s_hat, V = denoiser(R, q_hat)
 
+which for a separable prior is s_hat = f_in(A, B), V = mean df_in/dB at A = q_hat, B = q_hat R (`separable`),
 and at large size its mean square error follows state evolution: q_hat = 2 alpha dPsi_out/dq at q = 1 - V,
 which is alpha / (Delta + V) for a Gaussian channel, and V = MMSE(q_hat).
 """
@@ -30,12 +32,15 @@ Channel: TypeAlias = Callable[[FloatArray, FloatArray, float], tuple[FloatArray,
 """`channel(y, omega, V) -> (g, -dg/domega)`, all of shape (n,) but the scalar V."""
 Denoiser: TypeAlias = Callable[[FloatArray, float], tuple[FloatArray, float]]
 """`denoiser(R, q_hat) -> (estimate, posterior variance per entry)`, R and the estimate of shape (d, L)."""
+Posterior: TypeAlias = Callable[[float, FloatArray], tuple[FloatArray, FloatArray]]
+"""`posterior(A, B) -> (mean, variance)` of each coordinate under the prior tilted by exp(B x - A x^2/2)."""
 
 VARIANCE_FLOOR = 1e-14
 """V never goes below this times the prior variance: the rounding of a float32 product, squared. With no
 noise V -> 0 and the channel would divide by zero."""
 EXPLODED = 10.0
-"""An estimate whose mean square, or whose error, is over this many prior variances is not coming back."""
+"""An estimate whose mean square distance to the prior mean, or whose error, is over this many prior
+variances is not coming back."""
 LARGE_VARIANCE = 2.0
 PATIENCE = 5
 """V over LARGE_VARIANCE prior variances for more than PATIENCE iterations in a row is a divergence."""
@@ -144,6 +149,16 @@ def mean_square_error(estimate: FloatArray, truth: FloatArray, *, symmetric: boo
     return min(error, float(np.mean((truth + estimate) ** 2))) if symmetric else error
 
 
+def separable(posterior: Posterior) -> Denoiser:
+    """The denoiser of independent coordinates, from the posterior mean and variance of one."""
+
+    def denoiser(R: FloatArray, q_hat: float) -> tuple[FloatArray, float]:
+        mean, variance = posterior(q_hat, q_hat * R)
+        return mean, float(np.mean(variance))
+
+    return denoiser
+
+
 def gamp(
     sensing: Sensing,
     y: FloatArray,
@@ -157,6 +172,7 @@ def gamp(
     start: FloatArray | None = None,
     start_variance: float | None = None,
     prior_variance: float = 1.0,
+    prior_mean: float = 0.0,
     symmetric: bool = False,
     callback: Callable[[AmpStep, FloatArray], None] | None = None,
     threads: int = 1,
@@ -173,11 +189,12 @@ def gamp(
         tolerance: converged when the root mean square move of the estimate is below tolerance
             sqrt(prior_variance), divided by 1 - damping, which damping would otherwise make easier to meet.
         damping: in [0, 1): the share of the old g, estimate and V kept; 0 follows state evolution.
-        start: initial estimate, shape (d, L); the prior mean 0 when None. An even channel (y = |h|) needs
+        start: initial estimate, shape (d, L); the prior mean when None. An even channel (y = |h|) needs
             one, since 0 is a fixed point there: see `informed_start`.
         start_variance: V at the start, the mean square error believed of `start`; the prior variance when
             None.
-        prior_variance: E S_ij^2.
+        prior_variance: variance of an entry of S.
+        prior_mean: mean of an entry of S.
         symmetric: measure the mse up to a global sign.
         callback: called with each accepted `AmpStep` and its estimate; a KeyboardInterrupt from it ends the
             run like one from the keyboard.
@@ -190,25 +207,26 @@ def gamp(
     Raises:
         InputError: shapes that do not match, values that are not finite, or options out of range.
     """
-    _check_options(max_iterations, tolerance, damping, prior_variance, start_variance)
+    _check_options(max_iterations, tolerance, damping, prior_variance, prior_mean, start_variance)
     _check_array("y", y, (sensing.samples,))
     for name, array in (("truth", truth), ("start", start)):
         if array is not None:
             _check_array(name, array, sensing.shape)
     state = _State(
-        estimate=np.zeros(sensing.shape) if start is None else np.array(start, dtype=np.float64),
+        estimate=np.full(sensing.shape, prior_mean) if start is None else np.array(start, dtype=np.float64),
         variance=max(
             prior_variance if start_variance is None else start_variance, VARIANCE_FLOOR * prior_variance
         ),
         score=np.zeros(sensing.samples),
     )
     steps: list[AmpStep] = []
+    prior = (prior_mean, prior_variance)
     target = tolerance * np.sqrt(prior_variance)
     outcome = AmpOutcome.ITERATION_LIMIT
     estimate = state.estimate
     try:
         with blas_threads(threads):
-            for new, q_hat in _iterate(sensing, y, channel, denoiser, state, damping, prior_variance):
+            for new, q_hat in _iterate(sensing, y, channel, denoiser, state, damping, prior):
                 change = float(np.sqrt(np.mean((new.estimate - estimate) ** 2))) / (1.0 - damping)
                 mse = None if truth is None else mean_square_error(new.estimate, truth, symmetric=symmetric)
                 if mse is not None and mse > EXPLODED * prior_variance:
@@ -251,13 +269,13 @@ def _iterate(
     denoiser: Denoiser,
     state: _State,
     damping: float,
-    prior_variance: float,
+    prior: tuple[float, float],
 ) -> Iterator[tuple[_State, float]]:
     """The states after each iteration with the q_hat used, without end; raises `_DivergedError`."""
     while True:
         # a divergence is an outcome, found by the checks below, so numpy need not also warn of it
         with np.errstate(all="ignore"):
-            state, q_hat = _iteration(sensing, y, channel, denoiser, state, damping, prior_variance)
+            state, q_hat = _iteration(sensing, y, channel, denoiser, state, damping, prior)
         yield state, q_hat
 
 
@@ -268,8 +286,9 @@ def _iteration(
     denoiser: Denoiser,
     state: _State,
     damping: float,
-    prior_variance: float,
+    prior: tuple[float, float],
 ) -> tuple[_State, float]:
+    prior_mean, prior_variance = prior
     alpha = sensing.samples / (sensing.shape[0] * sensing.shape[1])
     omega = sensing.forward(state.estimate)
     omega -= state.variance * state.score
@@ -290,7 +309,7 @@ def _iteration(
     if damping > 0.0:
         estimate = (1.0 - damping) * estimate + damping * state.estimate
         variance = (1.0 - damping) * variance + damping * state.variance
-    _require(float(np.mean(estimate**2)) <= EXPLODED * prior_variance, AmpOutcome.EXPLODED)
+    _require(float(np.mean((estimate - prior_mean) ** 2)) <= EXPLODED * prior_variance, AmpOutcome.EXPLODED)
     return _State(estimate, max(variance, VARIANCE_FLOOR * prior_variance), score), q_hat
 
 
@@ -316,6 +335,7 @@ def _check_options(
     tolerance: float,
     damping: float,
     prior_variance: float,
+    prior_mean: float,
     start_variance: float | None,
 ) -> None:
     if max_iterations < 1:
@@ -326,6 +346,8 @@ def _check_options(
         raise InputError(f"damping lies in [0, 1), got {damping}")
     if not (prior_variance > 0.0 and np.isfinite(prior_variance)):
         raise InputError(f"prior_variance is positive, got {prior_variance}")
+    if not np.isfinite(prior_mean):
+        raise InputError(f"prior_mean is finite, got {prior_mean}")
     if start_variance is not None and not (start_variance >= 0.0 and np.isfinite(start_variance)):
         raise InputError(f"start_variance is at least 0, got {start_variance}")
 

@@ -1,4 +1,4 @@
-"""Instances of bilinear sequence regression (arXiv 2410.18858): signals, sample sizes, outputs, starts."""
+"""Instances: matrix signals (bilinear sequence regression, arXiv 2410.18858), sample sizes, outputs, starts."""
 
 from __future__ import annotations
 
@@ -55,20 +55,29 @@ def draw_outputs(
     return sample_output(sensing.forward(signal), rng)
 
 
-def informed_start(signal: FloatArray, overlap: float, rng: np.random.Generator) -> tuple[FloatArray, float]:
-    """A start that looks like a posterior mean: S_0 = q S + sqrt(q (1-q)) Z.
+def informed_start(
+    signal: FloatArray,
+    overlap: float,
+    rng: np.random.Generator,
+    *,
+    prior_mean: float = 0.0,
+    prior_variance: float = 1.0,
+) -> tuple[FloatArray, float]:
+    """A start that looks like a posterior mean: S_0 = m + q (S - m) + sqrt(v q (1-q)) Z.
 
-    For a signal with entries of unit variance, <S_0, S_0> = <S_0, S> = q and <(S - S_0)^2> = 1 - q per
-    entry, which is what message passing assumes of its start (the Nishimori identity). Even channels, for
-    which the estimate 0 is a fixed point, need one.
+    For a signal with entries of mean m = 0 and variance v = 1, <S_0, S_0> = <S_0, S> = q and <(S - S_0)^2> =
+    1 - q per entry, which is what message passing assumes of its start (the Nishimori identity). Even
+    channels, for which the estimate 0 is a fixed point, need one.
 
     Args:
         signal: S of shape (d, L).
-        overlap: q in [0, 1].
+        overlap: q in [0, 1], of the part of the signal beyond its mean, relative to its variance.
         rng: where Z comes from.
+        prior_mean: m.
+        prior_variance: v.
 
     Returns:
-        the start, of shape (d, L), and its variance 1 - q.
+        the start, of shape (d, L), and its variance v (1 - q).
 
     Raises:
         InputError: an overlap outside [0, 1].
@@ -76,4 +85,6 @@ def informed_start(signal: FloatArray, overlap: float, rng: np.random.Generator)
     if not 0.0 <= overlap <= 1.0:
         raise InputError(f"an overlap lies in [0, 1], got {overlap}")
     noise = rng.standard_normal(signal.shape)
-    return overlap * signal + np.sqrt(overlap * (1.0 - overlap)) * noise, 1.0 - overlap
+    spread = np.sqrt(prior_variance * overlap * (1.0 - overlap))
+    start = prior_mean + overlap * (signal - prior_mean) + spread * noise
+    return start, prior_variance * (1.0 - overlap)
