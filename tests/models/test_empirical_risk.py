@@ -1,0 +1,377 @@
+"""Empirical risk minimisation: every step checks, the numbers are the known ones, the edges behave.
+
+The numbers were computed outside this library, by scalar fixed-point codes written from the textbook equations
+and checked by simulation; the closed ridge equation and finite differences of the free entropy are further
+witnesses.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from fractions import Fraction
+
+import mpmath
+import numpy as np
+import pytest
+import sympy as sp
+from latex_engine import compile_latex
+
+from replica.derivation import Kind
+from replica.ingredients.channels import AbsoluteValue, GaussianNoise, Sign
+from replica.ingredients.convex import ConvexProfile, U
+from replica.ingredients.losses import (
+    LOSSES,
+    AbsoluteLoss,
+    HingeLoss,
+    HuberLoss,
+    LogisticLoss,
+    Loss,
+    SquaredHingeLoss,
+    SquareLoss,
+)
+from replica.ingredients.penalties import L1, L2, ElasticNet
+from replica.ingredients.priors import GaussBernoulli
+from replica.lowering.risk import RiskEquations, lower_risk, risk_equations, solve_risk
+from replica.models.empirical_risk import EmpiricalRisk
+from replica.parameters import validate
+from replica.symbols import V, V_hat, m, m_hat, q, q_hat
+from solvers.backends.mp import MP
+from solvers.errors import InputError
+
+MODELS = {
+    "ridge": EmpiricalRisk(GaussianNoise(), SquareLoss()),
+    "logistic": EmpiricalRisk(),
+    "least squares on labels": EmpiricalRisk(Sign(), SquareLoss()),
+    "hinge": EmpiricalRisk(Sign(), HingeLoss()),
+    "squared hinge": EmpiricalRisk(Sign(), SquaredHingeLoss()),
+    "lasso": EmpiricalRisk(GaussianNoise(), SquareLoss(), L1(), GaussBernoulli()),
+    "huber": EmpiricalRisk(GaussianNoise(), HuberLoss()),
+    "absolute": EmpiricalRisk(GaussianNoise(), AbsoluteLoss(), ElasticNet(), GaussBernoulli()),
+    "huber on labels": EmpiricalRisk(Sign(), HuberLoss(), L1()),
+}
+EXPENSIVE = ("huber on labels", "absolute", "squared hinge", "huber", "lasso")
+DEFAULTS = {"alpha": "3/2", "lam": "1/5", "delta": "1/4", "rho": "2/5", "threshold": "3/5", "l1_ratio": "1/3"}
+
+
+def solved(name, digits=15, backend=None, **params):
+    model = MODELS[name]
+    return solve_risk(model, validate(model.control_parameters, params), digits, backend=backend)
+
+
+def default_params(name):
+    return {p.name: DEFAULTS[p.name] for p in MODELS[name].control_parameters}
+
+
+# --- derivation ---------------------------------------------------------------------------------------------
+
+
+def verify_all(name):
+    model = MODELS[name]
+    derivations = (model.derive(), *model.saddle_point().derivations)
+    for step in (s for d in derivations for s in d.steps):
+        assert step.verifiable or step.kind is Kind.DEFINITION, step.name
+        step.verify()
+
+
+@pytest.mark.parametrize("name", ["ridge"])
+def test_every_step_verifies(name):
+    verify_all(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "ridge"])
+def test_every_step_verifies_everywhere(name):
+    verify_all(name)
+
+
+def test_logistic_integral_against_the_proximal_operator():
+    MODELS["logistic"].derive()["loss and channel"].verify()
+
+
+def test_a_wrong_step_is_caught():
+    step = MODELS["ridge"].derive()["zero temperature"]
+    with pytest.raises(ArithmeticError, match="coupling"):
+        dataclasses.replace(step, after=step.after + m * m_hat).verify()
+
+
+def test_textbook_equations():
+    saddle = MODELS["ridge"].saddle_point()
+    alpha, lam, delta = (s for _, s in MODELS["ridge"].parameter_symbols())
+    expected = {
+        m: m_hat / (lam + V_hat),
+        q: (m_hat**2 + q_hat) / (lam + V_hat) ** 2,
+        V: 1 / (lam + V_hat),
+        m_hat: alpha / (1 + V),
+        q_hat: alpha * (1 + delta + q - 2 * m) / (1 + V) ** 2,
+        V_hat: alpha / (1 + V),
+    }
+    for unknown, update in expected.items():
+        assert sp.simplify(saddle.update(unknown) - update) == 0
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in EXPENSIVE else n for n in MODELS]
+)
+def test_free_entropy_is_stationary_at_the_solution(name):
+    """Differences of Phi in all six unknowns vanish: Phi and the equations are two readings of one model."""
+    model = MODELS[name]
+    params = default_params(name)
+    solution = solved(name, 25, **params)
+    backend = MP(40)
+    unknowns = [m, q, V, m_hat, q_hat, V_hat]
+    values = [backend.number(Fraction(str(solution[x]))) for x in ("m", "q", "V", "m_hat", "q_hat", "V_hat")]
+    exact = validate(model.control_parameters, params)
+    at = [backend.number(exact[p.name]) for p, _ in model.parameter_symbols()]
+    program = lower_risk(
+        [model.free_entropy().expression], [*unknowns, *(s for _, s in model.parameter_symbols())]
+    )
+
+    def phi(k, step):
+        moved = [v * (1 + step) if i == k else v for i, v in enumerate(values)]
+        return program.run(backend, [*moved, *at], 1e-18, 8)[0][0]
+
+    step = backend.number(Fraction(1, 10**5))
+    for k in range(6):
+        slope = (phi(k, step) - phi(k, -step)) / (2 * step)
+        assert abs(float(slope)) < 1e-9 * max(1, abs(float(solution.free_entropy))), unknowns[k]
+
+
+@pytest.mark.parametrize("name", ["ridge", "logistic", "lasso", "huber on labels"])
+def test_latex_compiles(name):
+    model = MODELS[name]
+    compile_latex(model.derive().to_latex())
+    compile_latex(model.saddle_point().to_latex())
+    compile_latex(model.free_entropy().to_latex())
+    for derivation in model.saddle_point().derivations:
+        compile_latex(derivation.to_latex())
+
+
+# --- numbers ------------------------------------------------------------------------------------------------
+
+KNOWN = [
+    (
+        "logistic",
+        {"alpha": 2, "lam": "0.01"},
+        {
+            "m": 3.966267758228174,
+            "q": 21.62054567438933,
+            "V": 25.123297556925685,
+            "generalisation_error": 0.17478105387734305,
+            "training_loss": 0.04782588518088908,
+        },
+    ),
+    ("logistic", {"alpha": 2, "lam": "1e-4"}, {"m": 10.353827002723515}),
+    (
+        "logistic",
+        {"alpha": 2, "lam": 1},
+        {
+            "m": 0.49247851217742944,
+            "q": 0.37952800070892156,
+            "V": 0.7257440170501028,
+            "training_loss": 0.439704749690029,
+        },
+    ),
+    (
+        "ridge",
+        {"alpha": "0.5", "lam": "0.1", "delta": "0.1"},
+        {"m": 0.4258342613226058, "q": 0.4258342613226058, "V": 5.741657386773942},
+    ),
+    (
+        "least squares on labels",
+        {"alpha": 2, "lam": "0.1"},
+        {"m": 0.7305200633407081, "q": 0.7991387164171768},
+    ),
+    ("least squares on labels", {"alpha": 5, "lam": 1}, {"m": 0.644226034314248, "q": 0.4730501949938875}),
+    (
+        "hinge",
+        {"alpha": 2, "lam": "0.1"},
+        {
+            "m": 1.5992947381754847,
+            "q": 3.6696077645906278,
+            "V": 2.0130030909817545,
+            "training_loss": 0.02146084074971963,
+        },
+    ),
+    (
+        "hinge",
+        {"alpha": 2, "lam": 1},
+        {
+            "m": 0.7055386929837549,
+            "q": 0.7671616831508504,
+            "V": 0.4798405792509428,
+            "training_loss": 0.24501622820365204,
+        },
+    ),
+    (
+        "lasso",
+        {"alpha": "0.5", "lam": "0.1", "delta": "0.1", "rho": "0.1"},
+        {"mse": 0.08202883867399272, "V": 2.073629828127413, "active_fraction": 0.33732588894589777},
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "params", "expected"), KNOWN)
+def test_known_numbers(name, params, expected):
+    solution = solved(name, **params)
+    assert solution.outcome.converged
+    for key, value in expected.items():
+        assert solution[key] == pytest.approx(value, rel=2e-12), key
+
+
+@pytest.mark.parametrize("name", ["logistic", "hinge", "lasso", "huber"])
+def test_thirty_digits_on_two_backends(name):
+    params = default_params(name)
+    doubles = solved(name, **params)
+    fine = solved(name, 30, **params)
+    assert fine.outcome.converged
+    assert len(str(fine["q"]).replace(".", "").strip("0")) >= 28
+    for key, value in doubles.values.items():
+        assert float(fine[key]) == pytest.approx(value, rel=1e-11), key
+    other = solved(name, 22, backend="mpmath", **params)
+    for key, value in other.values.items():
+        assert mpmath.almosteq(value, fine[key], 1e-20), key
+
+
+def test_ridge_closed_equation_to_all_digits():
+    """lam V^2 + (lam + alpha - 1) V - 1 = 0, to 40 digits."""
+    solution = solved("ridge", 40, alpha="0.5", lam="0.1", delta="0.1")
+    with mpmath.workdps(50):
+        a, b = mpmath.mpf(1) / 10, mpmath.mpf(6) / 10 - 1
+        v = (-b + mpmath.sqrt(b * b + 4 * a)) / (2 * a)
+        assert abs(v - solution["V"]) < mpmath.mpf(10) ** -38
+
+
+def test_energy_is_loss_plus_penalty():
+    for name in ("logistic", "hinge", "huber", "squared hinge"):
+        solution = solved(name, **default_params(name))
+        expected = 1.5 * solution["training_loss"] + 0.1 * solution["q"]
+        assert solution["energy"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_huber_limits():
+    """A threshold beyond every residual is the square loss; a small one, per unit of it, the absolute loss."""
+    wide = solved("huber", alpha=2, lam="0.1", delta="0.5", threshold=100)
+    ridge = solved("ridge", alpha=2, lam="0.1", delta="0.5")
+    assert wide["m"] == pytest.approx(ridge["m"], rel=1e-12)
+    narrow = solved("huber", alpha=2, lam="1e-7", delta="0.5", threshold="1e-6")
+    plain = EmpiricalRisk(GaussianNoise(), AbsoluteLoss())
+    absolute = solve_risk(
+        plain, validate(plain.control_parameters, {"alpha": 2, "lam": "0.1", "delta": "0.5"})
+    )
+    assert narrow["q"] == pytest.approx(absolute["q"], rel=1e-5)
+
+
+def test_elastic_net_ends():
+    net = EmpiricalRisk(GaussianNoise(), SquareLoss(), ElasticNet(), GaussBernoulli())
+    params = {"alpha": "0.5", "lam": "0.1", "delta": "0.1", "rho": "0.1"}
+    lasso = solved("lasso", **params)
+    at = solve_risk(net, validate(net.control_parameters, {**params, "l1_ratio": 1}))
+    assert at["mse"] == pytest.approx(lasso["mse"], rel=1e-12)
+    l2 = EmpiricalRisk(GaussianNoise(), SquareLoss(), L2(), GaussBernoulli())
+    ridge = solve_risk(l2, validate(l2.control_parameters, params))
+    at = solve_risk(net, validate(net.control_parameters, {**params, "l1_ratio": 0}))
+    assert at["mse"] == pytest.approx(ridge["mse"], rel=1e-12)
+    assert at["active_fraction"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("logistic", {"alpha": 2, "lam": "1e-8"}),
+        ("logistic", {"alpha": "0.01", "lam": "1e-3"}),
+        ("logistic", {"alpha": 1000, "lam": "1e-3"}),
+        ("hinge", {"alpha": 2, "lam": "1e-6"}),
+        ("ridge", {"alpha": 2, "lam": 0, "delta": "0.1"}),
+        ("lasso", {"alpha": 1, "lam": 50, "delta": "0.1", "rho": "0.1"}),
+    ],
+)
+def test_edges_end_with_a_number_or_an_outcome(name, params):
+    solution = solved(name, **params)
+    assert solution.outcome.converged == bool(solution.values)
+    assert all(np.isfinite(float(v)) for v in solution.values.values())
+
+
+def test_unregularised_least_squares():
+    """alpha > 1, lam = 0: mse = Delta/(alpha - 1), V = 1/(alpha - 1)."""
+    solution = solved("ridge", alpha=3, lam=0, delta="0.1")
+    assert solution["mse"] == pytest.approx(0.05, rel=1e-12)
+    assert solution["V"] == pytest.approx(0.5, rel=1e-12)
+
+
+# --- refusals -----------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cosine(Loss):
+    name = "cosine"
+    description = "1 - cos u"
+
+    def profile(self):
+        return ConvexProfile((), (1 - sp.cos(U),))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Dip(Loss):
+    name = "dip"
+    description = "-|u|"
+
+    def profile(self):
+        return ConvexProfile((sp.S.Zero,), (U, -U))
+
+
+@pytest.mark.parametrize("loss", [_Cosine(), _Dip()])
+def test_non_convex_losses_are_refused(loss):
+    with pytest.raises(InputError, match="not convex"):
+        EmpiricalRisk(GaussianNoise(), loss)
+
+
+def test_unsupported_outputs_are_refused():
+    with pytest.raises(InputError, match="needs outputs -1 and 1"):
+        EmpiricalRisk(GaussianNoise(), LogisticLoss())
+    with pytest.raises(InputError, match="field with Gaussian noise"):
+        EmpiricalRisk(AbsoluteValue(), SquareLoss())
+
+
+def test_penalties_that_leave_no_unique_minimiser_are_refused():
+    with pytest.raises(InputError, match="lam must be"):
+        solved("logistic", alpha=2, lam=-1)
+    with pytest.raises(InputError, match="separable"):
+        solved("logistic", alpha=2, lam=0)
+    with pytest.raises(InputError, match="alpha <= 1"):
+        solved("ridge", alpha="0.5", lam=0, delta="0.1")
+
+
+# --- ingredients --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_values_are_those_of_the_profiles(name):
+    loss = LOSSES[name]()
+    u, y = sp.Symbol("u", real=True), sp.Integer(-1)
+    for value in (-3, sp.Rational(-1, 2), sp.Rational(1, 7), 2):
+        at = {s: sp.Rational(3, 5) for s in loss.profile().at(u).free_symbols - {u}}
+        field = loss.field(y, value)
+        assert float(loss.value(y, field).subs(at)) == pytest.approx(
+            float(sp.N(loss.profile().at(u).subs(at).subs(u, value)))
+        )
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "logistic"])
+def test_branches_of_the_proximal_operator(name):
+    """Against a fine grid: minimiser and minimum of (u - s)^2/(2 V) + l(u)."""
+    profile = LOSSES[name]().profile()
+    s, v = sp.Symbol("s", real=True), sp.Rational(7, 10)
+    at = {x: sp.Rational(3, 5) for x in sp.Tuple(*profile.pieces).free_symbols - {U}}
+    grid = np.linspace(-12, 12, 480_001)
+    curve = sp.lambdify(U, profile.at(U).subs(at), "numpy")(grid)
+    branches = profile.branches(s, v)
+    for value in (-4, -1.3, -0.2, 0.1, 0.45, 1.2, 5):
+        (here,) = [b for b in branches if float(b.lower.subs(at)) < value < float(b.upper.subs(at))]
+        total = (grid - value) ** 2 / (2 * float(v)) + curve
+        assert float(here.minimiser.subs(at).subs(s, value)) == pytest.approx(grid[total.argmin()], abs=1e-4)
+        assert float(here.value.subs(at).subs(s, value)) == pytest.approx(total.min(), abs=1e-8)
+
+
+def test_equations_are_lowered_once():
+    assert isinstance(risk_equations(MODELS["ridge"]), RiskEquations)
+    assert risk_equations(MODELS["ridge"]) is risk_equations(EmpiricalRisk(GaussianNoise(), SquareLoss()))
