@@ -21,7 +21,7 @@ from replica.lowering.parity import is_even
 from replica.lowering.printer import LoweringError, compile_kernel
 from replica.lowering.switches import decay_scales, switches_of
 from solvers.quadrature.clustered import Clustering
-from solvers.quadrature.lines import GaussianLine, OutputLine, series_rest
+from solvers.quadrature.lines import GaussianLine, OutputLine, position_noise, series_rest
 from solvers.quadrature.rules import nested_sum
 from solvers.quadrature.spectral import integrate, spectral_nodes
 
@@ -97,15 +97,14 @@ class _LineBlock:
         weights = self.geometry.weighted(backend, t, weights)
         x = shift[:, None] + scale[:, None] * t
         inner = self.bodies.run(backend, level, [_column(backend, a) for a in arguments] + [x])
-        sums = [nested_sum(backend, _spread(backend.array(v), x.shape) * weights, 0) for v in inner.values]
-        carried = (_spread(inner.error, x.shape) * np.abs(backend.to_float(weights))).sum(axis=-1)
-        counted = [s.error for s, c in zip(sums, self.counted, strict=True) if c]
-        cut = [
-            self.geometry.tail(backend, _spread(backend.array(v), x.shape) * weights)
-            for v, c in zip(inner.values, self.counted, strict=True)
-            if c
-        ]
-        error = reduce(np.maximum, [carried, *counted, *cut])
+        values = [_spread(backend.array(v), x.shape) for v in inner.values]
+        sums = [nested_sum(backend, v * weights, 0) for v in values]
+        errors = [(_spread(inner.error, x.shape) * np.abs(backend.to_float(weights))).sum(axis=-1)]
+        for value, total, counted in zip(values, sums, self.counted, strict=True):
+            if counted:
+                cut = self.geometry.tail(backend, value * weights)
+                errors.append(total.error + cut + position_noise(backend, x, value, weights))
+        error = reduce(np.maximum, errors)
         return (*(s.value for s in sums), error)
 
 
