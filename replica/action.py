@@ -44,8 +44,13 @@ class _Notation:
     noise: str
 
 
+N_U, N_V = sp.Symbol("N_u", positive=True), sp.Symbol("N_v", positive=True)
+"""Numbers of coordinates of the two vectors of a rectangular matrix."""
+
 _NOTATIONS = {
-    N: _Notation("x", "F", r"(Fx_a)_\mu", "{0}\\cdot {1}", "z"),
+    N: _Notation("x", "F", r"(Fx_a)_\mu", r"{0}\cdot {1}", "z"),
+    N_U: _Notation("u", "", "", r"{0}\cdot {1}", "z"),
+    N_V: _Notation("v", "", "", r"{0}\cdot {1}", "z"),
     DL: _Notation(
         "S",
         "X",
@@ -128,7 +133,7 @@ class OverlapMoment(sp.Expr):
         inside = (
             rf"{printer._print(entries.off_diagonal)}\sum_{{a<b}}{product}"
             if isinstance(entries, ReplicaSymmetricMatrix)
-            else rf"\sum_{{a<b}}\hat{{Q}}_{{ab}}{product}"
+            else rf"\sum_{{a<b}}{{{printer._print(entries)}}}_{{ab}}{product}"
         )
         return (
             rf"\frac{{1}}{{{printer._print(coordinates)}}}\log\mathbb{{E}}_{{{written.signal}_a\sim P}}"
@@ -137,10 +142,12 @@ class OverlapMoment(sp.Expr):
 
 
 class PairSum(sp.Expr):
-    """sum_{a<b} Q_ab Qhat_ab. Args: Q, Qhat."""
+    """sum_{a<b} P_ab Q_ab of two overlap matrices. Args: P, Q."""
 
     def _latex(self, printer: Any) -> str:
-        return r"\sum_{a<b}Q_{ab}\hat{Q}_{ab}"
+        left, right = (f"{{{printer._print(m)}}}_{{ab}}" for m in self.args)
+        product = rf"{left}^{{2}}" if left == right else left + right
+        return rf"\sum_{{a<b}}{product}"
 
 
 class LikelihoodMoment(sp.Expr):

@@ -26,31 +26,33 @@ _POINT = {q_hat: sp.Rational(7, 5), rho: sp.Rational(2, 5)}
 Z_IN_MEANING = (Z_IN, "moment generating function of the prior, E_x exp(B x - A x^2/2)")
 
 
-def insert_prior(prior: Any) -> Rule:
-    """Coordinates decouple: E_z[X log X] of one coordinate, X = Z_in(q_hat, B) with B = sqrt(q_hat) z, by
-    the law of B given x.
+def insert_prior(prior: Any, strength: sp.Symbol = q_hat) -> Rule:
+    """Coordinates decouple: E_z[X log X] of one coordinate, X = Z_in(q_hat, B) with B = sqrt(q_hat) z, by the law
+    of B given x.  ``strength`` is the conjugate whose signal has this prior.
     """
 
-    def apply(expr: sp.Expr) -> sp.Expr:
-        def rewrite(node: LikelihoodEntropy) -> sp.Expr:
-            return observed_average(prior, prior.log_partition(), node.args[0])
+    def node_of(expr: sp.Expr) -> LikelihoodEntropy:
+        (node,) = (m for m in nodes_of(expr, LikelihoodEntropy) if m.args[0] == strength)
+        return node
 
-        return expr.replace(lambda e: isinstance(e, LikelihoodEntropy), rewrite)
+    def apply(expr: sp.Expr) -> sp.Expr:
+        inserted = observed_average(prior, prior.log_partition(), strength)
+        return expr.xreplace({node_of(expr): inserted})
 
     def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
         """E_z[X log X] with X from the definition, against what stands in its place."""
-        (node,) = nodes_of(before, LikelihoodEntropy)
-        strength = node.args[0].subs(_POINT)
-        inserted = (after - before.xreplace({node: sp.S.Zero})).subs(_POINT)
-        direct = _direct_average(prior, strength, lambda ratio: ratio * sp.log(ratio))
-        return (Comparison("one coordinate", direct, sp.N(inserted, 15), 1e-9),)
+        node = node_of(before)
+        weight = before.coeff(node)
+        inserted = (after - before.xreplace({node: sp.S.Zero})) / weight
+        at = _POINT | {strength: _POINT[q_hat]}
+        direct = _direct_average(prior, _POINT[q_hat], lambda ratio: ratio * sp.log(ratio))
+        return (Comparison("one coordinate", direct, sp.N(sp.expand_mul(inserted).subs(at), 15), 1e-9),)
 
     def shown(before: sp.Expr, after: sp.Expr) -> Printed | None:
         if not after.has(GaussianAverage):
             return None
-        (node,) = nodes_of(before, LikelihoodEntropy)
-        entropy = GaussianAverage(Z_IN * sp.log(Z_IN), B, 0, node.args[0])
-        return Printed(before.xreplace({node: entropy}), partition_definitions(prior))
+        entropy = GaussianAverage(Z_IN * sp.log(Z_IN), B, 0, A)
+        return Printed(before.xreplace({node_of(before): entropy}), partition_definitions(prior, strength))
 
     return Rule(
         "separable prior",
@@ -74,38 +76,39 @@ def observed_average(prior: Any, body: sp.Expr, strength: sp.Expr) -> sp.Expr:
     return sp.Add(*(cancel_rational(term) for term in [sp.Add(*terms)]))
 
 
-def partition_definitions(prior: Any) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
+def partition_definitions(prior: Any, strength: sp.Symbol = q_hat) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
     """A and Z_in(A, B) of the prior."""
-    return ((A, q_hat), (Z_IN, prior.partition()))
+    return ((A, strength), (Z_IN, prior.partition()))
 
 
-def denoiser_definitions(prior: Any) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
+def denoiser_definitions(prior: Any, strength: sp.Symbol = q_hat) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
     """A, Z_in and f_in."""
-    return (*partition_definitions(prior), (F_IN, sp.Derivative(sp.log(Z_IN), B)))
+    return (*partition_definitions(prior, strength), (F_IN, sp.Derivative(sp.log(Z_IN), B)))
 
 
-def overlap_equation() -> Derivation:
+def overlap_equation(overlap: sp.Symbol = q) -> Derivation:
     """q = 2 dPsi_in/dq_hat for any separable prior, Psi_in = E_{B ~ N(0, A)} Z_in log Z_in at A = q_hat."""
     psi = GaussianAverage(Z_IN * sp.log(Z_IN), B, 0, A)
     start = 2 * sp.Derivative(psi, A)
-    derivation = Derivation.start("Overlap", q, start)
+    derivation = Derivation.start("Overlap", overlap, start)
     return derivation.then(_PRICE).then(_HEAT).then(_DENOISER)
 
 
-def insert_denoiser(prior: Any) -> Rule:
+def insert_denoiser(prior: Any, strength: sp.Symbol = q_hat) -> Rule:
     """The denoiser of the prior in E_B Z_in f_in^2."""
 
     def apply(expr: sp.Expr) -> sp.Expr:
         def rewrite(_: GaussianAverage) -> sp.Expr:
-            return observed_average(prior, prior.denoiser() ** 2, q_hat)
+            return observed_average(prior, prior.denoiser() ** 2, strength)
 
         return expr.replace(lambda e: isinstance(e, GaussianAverage), rewrite)
 
     def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
+        after = after.subs(strength, q_hat)
         return (_against_posterior("E <x>^2", prior, after, lambda m0, m1, m2: m1**2 / m0),)
 
     def shown(before: sp.Expr, after: sp.Expr) -> Printed | None:
-        return Printed(before, denoiser_definitions(prior)) if after.has(GaussianAverage) else None
+        return Printed(before, denoiser_definitions(prior, strength)) if after.has(GaussianAverage) else None
 
     reference = "closed form of Z_in and of its logarithmic derivative; B has the law A x + sqrt(A) z"
     return Rule("denoiser of the prior", Kind.IDENTITY, apply, reference, check, shown=shown)

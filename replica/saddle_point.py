@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import networkx as nx
 import sympy as sp
@@ -11,6 +11,21 @@ import sympy as sp
 from replica.derivation import Derivation
 from replica.expr.binder import Binder
 from replica.expr.printing import aligned, document
+
+
+class Cycle(NamedTuple):
+    """A saddle point reduced to one pair of unknowns: the error v = E x^2 - q and its conjugate.
+
+    ``error`` is v as a function of q_hat, ``conjugate`` is q_hat as a function of q, ``entropy`` is Phi(q, q_hat);
+    ``second_moment`` is E x^2 and ``prior_error`` v at q_hat = 0.
+    """
+
+    error: sp.Expr
+    conjugate: sp.Expr
+    entropy: sp.Expr
+    second_moment: sp.Expr
+    prior_error: sp.Expr
+    observables: tuple[tuple[str, sp.Expr], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,12 @@ ERROR = sp.Symbol("v", positive=True)  # E x^2 - q, the unknown that keeps its d
 
 @lru_cache(maxsize=32)
 def pair_problem(model: Any) -> PairProblem:
-    """Lower a model with one overlap and one conjugate.  The derivation is done once per model."""
-    saddle = model.saddle_point()
-    if saddle.iterated() != (q_hat,):
-        raise NotImplementedError(f"a cycle through {saddle.iterated()} needs more than one iterated unknown")
+    """Lower a model whose equations reduce to one pair.  The derivation is done once per model."""
+    cycle = model.cycle()
     names = {p.name: sp_symbol for p, sp_symbol in model.parameter_symbols()}
-    signal, second = model.error(), model.second_moment
-    output = saddle.update(q_hat).subs(q, second - ERROR)
-    entropy = model.free_entropy().expression.subs(q, second - ERROR)
+    signal, second = cycle.error, cycle.second_moment
+    output = cycle.conjugate.subs(q, second - ERROR)
+    entropy = cycle.entropy.subs(q, second - ERROR)
     signal_names = tuple(name for name, s in names.items() if s in signal.free_symbols | second.free_symbols)
     output_names = tuple(name for name, s in names.items() if s in output.free_symbols)
     return PairProblem(
@@ -36,7 +34,7 @@ def pair_problem(model: Any) -> PairProblem:
         signal_names,
         output_names,
         _moment(second, [names[name] for name in signal_names], signal_names),
-        _moment(model.prior_error, [names[name] for name in signal_names], signal_names),
+        _moment(cycle.prior_error, [names[name] for name in signal_names], signal_names),
     )
 
 
@@ -62,7 +60,8 @@ def _half(update: sp.Expr, unknown: sp.Symbol, symbols: list[sp.Symbol], names: 
             lost = ~np.isfinite(backend.to_float(slope))
             if np.any(lost):  # 0/0 where a variance is zero, at v = 1: a slope beside it steers as well
                 beside = at * (1 - backend.rational(1, 2**30))
-                slope = np.where(lost, _run(program, backend, level, [beside, *rest])[1], slope)
+                other = _run(program, backend, level, [beside, *rest])[1]
+                slope = np.where(lost, other, slope) if np.ndim(lost) else other
         return Evaluation(value, slope, error)
 
     return evaluate
@@ -92,4 +91,4 @@ def _run(program: Program, backend: Any, level: int, arguments: list[Any]) -> tu
         level = min(level, FINEST_NESTED)
     with backend.context():
         result = program.run(backend, level, arguments)
-    return (*result.values, result.error)
+    return (*(v[()] if isinstance(v, np.ndarray) else v for v in result.values), result.error)

@@ -34,7 +34,7 @@ from replica.free_entropy import FreeEntropy
 from replica.ingredients.channels import Channel, GaussianNoise
 from replica.ingredients.priors import Gaussian
 from replica.parameters import Parameter
-from replica.saddle_point import SaddlePoint
+from replica.saddle_point import Cycle, SaddlePoint
 from replica.symbols import PARAMETERS, h, q, q_hat, y
 
 PHI = sp.Symbol("Phi")
@@ -83,11 +83,6 @@ class TeacherStudent:
         """E x^2, the self-overlap."""
         return sp.sympify(self.prior.second_moment)
 
-    @property
-    def prior_error(self) -> sp.Expr:
-        """The variance of a coordinate: the error when nothing is observed."""
-        return sp.sympify(self.prior.second_moment) - sp.sympify(self.prior.mean) ** 2
-
     def derive(self) -> Derivation:
         """From E[Z^n] to the free entropy, step by step."""
         return _derivation(self)
@@ -110,9 +105,15 @@ class TeacherStudent:
         """
         return _saddle_point(self)
 
-    def error(self) -> sp.Expr:
-        """The error v = E x^2 - q as a function of q_hat, without cancellation where it is small."""
-        return _overlap(self)[1]
+    def cycle(self) -> Cycle:
+        """The equations as one pair; the error without cancellation where it is small."""
+        return Cycle(
+            _overlap(self)[1],
+            self.saddle_point().update(q_hat),
+            self.free_entropy().expression,
+            self.second_moment,
+            self.second_moment - sp.sympify(self.prior.mean) ** 2,
+        )
 
     def recovery_threshold(self, values: Mapping[str, Fraction]) -> Fraction:
         """Alpha above which noiseless real outputs can determine the signal: its information dimension."""
