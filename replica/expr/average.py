@@ -113,7 +113,7 @@ class OutputSum(Binder):
     r"""Sum or integral of the body over the outputs `var` of a channel.
 
     `outputs` is `sympy.Reals`, `sympy.Interval(a, b)` (Lebesgue measure), a `sympy.FiniteSet` of numbers
-    (counting measure), or `MixedOutputs` of these.
+    (counting measure), `sympy.S.Naturals0` or `Naturals` (counts), or `MixedOutputs` of these.
 
     >>> from sympy import FiniteSet, Symbol, exp
     >>> y, h = Symbol("y", real=True), Symbol("h", real=True)
@@ -129,8 +129,11 @@ class OutputSum(Binder):
         if outputs == sp.S.Reals:
             outputs = sp.S.Reals
         parts = outputs.args if isinstance(outputs, MixedOutputs) else (outputs,)
-        if not all(isinstance(p, sp.FiniteSet | sp.Interval) or p is sp.S.Reals for p in parts):
-            raise TypeError(f"outputs must be Reals, an Interval, a FiniteSet or mixed, not {outputs}")
+        known = (sp.S.Reals, sp.S.Naturals, sp.S.Naturals0)
+        if not all(isinstance(p, sp.FiniteSet | sp.Interval) or p in known for p in parts):
+            raise TypeError(
+                f"outputs must be Reals, Naturals, an Interval, a FiniteSet or mixed, not {outputs}"
+            )
         return super().__new__(cls, body, var, outputs)
 
     @property
@@ -207,6 +210,8 @@ class OutputSum(Binder):
             values = sorted(self.outputs.args, key=sp.default_sort_key)
             listed = ",".join(printer._print(value) for value in values)
             return rf"\sum_{{{var}\in\{{{listed}\}}}} {body}"
+        if self.outputs in (sp.S.Naturals, sp.S.Naturals0):
+            return rf"\sum_{{{var}={self.outputs.inf}}}^{{\infty}} {body}"
         if self.outputs == sp.S.Reals:
             return rf"\int\mathrm{{d}}{var}\,{body}"
         if isinstance(self.outputs, MixedOutputs):

@@ -112,6 +112,9 @@ def _output_function(expr: OutputSum, symbols: Sequence[Basic]) -> MpFunction:
     if isinstance(expr.outputs, sp.FiniteSet):
         outputs = [mp_function(output, ()) for output in expr.outputs.args]
         return lambda *values: mpmath.fsum(body(*values, output()) for output in outputs)
+    if expr.outputs in (sp.S.Naturals, sp.S.Naturals0):
+        first = int(expr.outputs.inf)
+        return lambda *values: mpmath.nsum(lambda y: body(*values, y), [first, mpmath.inf], method="d")
     ends = [mp_function(end, ()) for end in (expr.outputs.inf, expr.outputs.sup)]
     kinks = [mp_function(-a / b, symbols) for a, b in switches(expr.body, expr.var)]
 

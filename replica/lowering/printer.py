@@ -32,6 +32,7 @@ _METHODS = {
     "logaddexp": "logaddexp",
     "asinh": "asinh",
     "loggamma": "loggamma",
+    "_Exp": "exp",
     **{name: name for name in STABLE},
 }
 
@@ -110,6 +111,39 @@ class _Source(Printer):
     _print_exp = _print_log = _print_Abs = _print_re = _print_im = _print_Heaviside = _print_Function
 
 
+class loggamma(sp.Function):
+    """SymPy turns exp(-loggamma(x)) into 1/gamma(x), which overflows; this one stays."""
+
+    nargs = 1
+
+
+class _Exp(sp.Function):
+    """exp of a sum, kept whole: SymPy would pull powers out of it."""
+
+    nargs = 1
+
+
+def _without_factorials(expr: Any) -> Any:
+    """b^y e^-b/gamma(y + 1) as one exponential, where gamma stands in a denominator."""
+    if not expr.has(sp.gamma):
+        return expr
+    if isinstance(expr, sp.Mul | sp.Pow):
+        exponent, rest = [], []
+        for factor in sp.Mul.make_args(expr):
+            base, power = factor.as_base_exp()
+            if isinstance(base, sp.gamma) and power.is_negative:
+                exponent.append(power * loggamma(base.args[0]))
+            elif isinstance(factor, sp.exp):
+                exponent.append(factor.args[0])
+            elif base.is_positive and not power.is_number:
+                exponent.append(power * sp.log(base))
+            else:
+                rest.append(factor)
+        if any(e.has(loggamma) for e in exponent):
+            return sp.Mul(_Exp(sp.Add(*exponent)), *(_without_factorials(r) for r in rest))
+    return expr.func(*(_without_factorials(a) for a in expr.args)) if expr.args else expr
+
+
 def compile_kernel(
     expressions: Sequence[sp.Expr], arguments: Sequence[sp.Symbol]
 ) -> Callable[..., tuple[Any, ...]]:
@@ -119,7 +153,8 @@ def compile_kernel(
     """
     names = {symbol: f"a{i}" for i, symbol in enumerate(arguments)}
     temporaries = sp.numbered_symbols("t", cls=sp.Dummy)
-    shared, reduced = sp.cse(list(expressions), symbols=temporaries, order="none")
+    expressions = [_without_factorials(sp.sympify(e)) for e in expressions]
+    shared, reduced = sp.cse(expressions, symbols=temporaries, order="none")
     lines = []
     for i, (symbol, value) in enumerate(shared):
         lines.append(f"    t{i} = {_Source(names).doprint(value)}")

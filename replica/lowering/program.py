@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from replica.expr.average import GaussianAverage, OutputSum
+from replica.expr.average import GaussianAverage, MixedOutputs, OutputSum
 from replica.expr.spectral import SpectralIntegral, unfold_parts
 from replica.lowering.parity import is_even
 from replica.lowering.printer import LoweringError, compile_kernel
@@ -278,8 +278,8 @@ def lower(
         An inexact literal, a node without a lowering (a leftover DiracDelta, say) or a free symbol that is no
         argument.
     """
-    primary = {b for e in expressions for b in _outermost(unfold_parts(sp.sympify(e)))}
-    expressions = [unfold_parts(sp.sympify(e)) for e in (*expressions, *auxiliary)]
+    primary = {b for e in expressions for b in _outermost(_unfolded(e))}
+    expressions = [_unfolded(e) for e in (*expressions, *auxiliary)]
     outermost = [b for e in expressions for b in _outermost(e)]
     groups: dict[Any, list[sp.Expr]] = {}
     for binder in dict.fromkeys(outermost):
@@ -315,6 +315,12 @@ def _sensitivity(flat: Sequence[Any], names: Sequence[Any], placeholders: dict[s
 _AVERAGES = (GaussianAverage, OutputSum, SpectralIntegral)
 
 
+def _unfolded(expr: Any) -> Any:
+    """Real and imaginary parts resolved, and outputs of several kinds as a sum of integrals."""
+    mixed = [t for t in sp.sympify(expr).atoms(OutputSum) if isinstance(t.outputs, MixedOutputs)]
+    return unfold_parts(sp.sympify(expr).xreplace({t: sp.Add(*t.parts()) for t in mixed}))
+
+
 def _outermost(expr: sp.Basic) -> list[sp.Expr]:
     if isinstance(expr, _AVERAGES):
         return [expr]
@@ -344,7 +350,7 @@ def _bodies(
     members: Sequence[Any], arguments: Sequence[sp.Symbol], x: sp.Symbol, counted: tuple[bool, ...]
 ) -> tuple[list[sp.Expr], Program]:
     """The bodies in one variable, and their program; errors that do not count outside do not inside."""
-    bodies = [unfold_parts(m.args[0].subs(m.args[1], x)) for m in members]
+    bodies = [_unfolded(m.args[0].subs(m.args[1], x)) for m in members]
     first = sum(counted)
     return bodies, lower(bodies[:first], [*arguments, x], auxiliary=bodies[first:])
 

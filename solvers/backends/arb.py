@@ -11,11 +11,12 @@ from typing import Any
 import flint
 import numpy as np
 
-from solvers.backends.base import Array, Number, as_fraction, object_array
+from solvers.backends.base import Array, Intervals, Number, as_fraction, object_array
 from solvers.backends.float64 import Float64, most_negative_imaginary
+from solvers.backends.mills import mills_fraction
 
 
-class Arb:
+class Arb(Intervals):
     """Balls at a fixed number of digits.  A ball's radius covers rounding only, not quadrature."""
 
     name = "arb"
@@ -64,11 +65,15 @@ class Arb:
         derivative lies between -1 and 0.
         """
         middle = flint.arb(x).mid()
-        flint.ctx.prec = self.bits + 10 + 2 * max(0, math.frexp(float(middle))[1])
-        try:
-            value = self._npdf(middle) / self._ndtr(middle)
-        finally:
-            flint.ctx.prec = self.bits
+        if middle < -self.digits - 8:
+            value = mills_fraction(-middle, self.digits)
+        else:
+            flint.ctx.prec = self.bits + 10 + 2 * max(0, math.frexp(float(middle))[1])
+            try:
+                value = (-middle * middle / 2).exp() / (-middle / flint.arb(2).sqrt()).erfc()
+                value *= (2 / flint.arb.pi()).sqrt()
+            finally:
+                flint.ctx.prec = self.bits
         return value + flint.arb(0, flint.arb(x).rad())
 
     def _normal_density(self, x: Any, mean: Any, variance: Any) -> Any:

@@ -67,6 +67,30 @@ class Backend(Protocol):
         ...
 
 
+class Intervals:
+    """Probabilities of an interval of a standard normal variable, from the backend's own functions."""
+
+    def log_ndtr_interval(self: Any, a: Array, b: Array) -> Array:
+        """log(ndtr(b) - ndtr(a)), a < b, on the side where both are small: no 1 - 1 in the upper tail.
+
+        log(1 - e^d), d = log ndtr(a) - log ndtr(b), is d/2 + log(2 sinh(-d/2)) where d is small.
+        """
+        a, b = self.array(a), self.array(b)
+        upper = self.to_float(a + b) > 0
+        low, high = np.where(upper, -b, a), np.where(upper, -a, b)
+        top = self.log_ndtr(high)
+        d = self.log_ndtr(low) - top
+        far = self.to_float(d) < -1
+        near, beyond = np.where(far, self.rational(-1, 1), d), np.where(far, d, self.rational(-1, 1))
+        return top + np.where(
+            far, self.log(1 - self.exp(beyond)), near / 2 + self.log(2 * self.sinh(-near / 2))
+        )
+
+    def ndtr_interval(self: Any, a: Array, b: Array) -> Array:
+        """ndtr(b) - ndtr(a), a < b."""
+        return self.exp(self.log_ndtr_interval(a, b))
+
+
 def as_fraction(value: Number) -> Fraction:
     """Exact rational value of an int, Fraction, decimal string or binary float."""
     return Fraction(value)

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from solvers.backends.base import Array, Number, as_fraction
+from solvers.backends.base import Array, Intervals, Number, as_fraction
 from solvers.backends.quartic import lowest_roots
 
 
-class Float64:
+class Float64(Intervals):
     """IEEE doubles (15 digits)."""
 
     name = "float64"

@@ -11,18 +11,11 @@ import numpy as np
 from mpmath.ctx_mp import MPContext
 from mpmath.libmp import NoConvergence
 
-from solvers.backends.base import Array, Number, as_fraction, object_array
+from solvers.backends.base import Array, Intervals, Number, as_fraction, object_array
+from solvers.backends.mills import mills_fraction
 
 
-def _mills_fraction(x: Any, digits: int) -> Any:
-    """npdf(x)/ndtr(-x) = x + 1/(x + 2/(x + 3/(x + ...))) for x > digits."""
-    result = x
-    for k in range(2 * digits + 20, 0, -1):
-        result = x + k / result
-    return result
-
-
-class MP:
+class MP(Intervals):
     """mpmath numbers in a context of their own: the caller's ``mpmath.mp`` is never touched."""
 
     name = "mpmath"
@@ -64,7 +57,7 @@ class MP:
             extra = 2 * max(0, int(self.mp.mag(x))) + 10 if x else 0
             with self.mp.extraprec(extra):
                 return self.mp.npdf(x) / self._ndtr(x)
-        return _mills_fraction(-x, self.digits)
+        return mills_fraction(-x, self.digits)
 
     def _log_ndtr(self, x: Any) -> Any:
         return self.mp.log1p(-self._ndtr(-x)) if x > 0 else self.mp.log(self._ndtr(x))

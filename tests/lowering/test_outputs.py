@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from replica.expr.average import GaussianAverage, OutputSum
+from replica.expr.average import GaussianAverage, MixedOutputs, OutputSum
 from replica.expr.logsum import expit
 from replica.expr.stable import log_ndtr, ndtr, normal_density
 from replica.lowering.program import lower
@@ -124,3 +124,44 @@ def test_finite_outputs_are_summed():
     p = float(mpmath.ncdf(0.3))
     assert float(value) == pytest.approx(p * np.log(p) + (1 - p) * np.log(1 - p), rel=1e-13)
     assert float(error) == 0
+
+
+@pytest.mark.parametrize("level", [3, 4, 5])
+@pytest.mark.parametrize("mean", [0.01, 3.0, 90.0, 600.0])
+def test_a_poisson_law(level, mean):
+    """Sum, mean and E log k!, with the error of too few terms announced."""
+    law = sp.exp(y * sp.log(b) - b - sp.loggamma(y + 1))
+    for body, exact in ((law, 1.0), (law * y, mean), (law * y * (y - 1), mean**2)):
+        value, error = evaluate(OutputSum(body, y, sp.S.Naturals0), level, b=mean)
+        assert abs(float(value) - exact) <= float(error) + 1e-12 * exact
+        assert mean > 400 or level < 5 or float(error) < 1e-9 * exact
+
+
+def test_counts_to_many_digits_and_by_direct_summation():
+    law = OutputSum(sp.exp(y * sp.log(b) - b - sp.loggamma(y + 1)) * log_ndtr(y), y, sp.S.Naturals0)
+    for backend in (Arb(40), MP(40)):
+        with backend.context():
+            three = backend.rational(3, 1)
+        number = np.asarray(evaluate(law, 4, backend, b=three)[0]).reshape(-1)[0]
+        with mpmath.workdps(50):
+            exact = mpmath.nsum(
+                lambda k: (
+                    mpmath.exp(-3) * mpmath.mpf(3) ** k / mpmath.factorial(k) * mpmath.log(mpmath.ncdf(k))
+                ),
+                [0, 200],
+            )
+            text = number.mid().str(45, radius=False) if backend.name == "arb" else number
+            assert abs(mpmath.mpf(text) - exact) < mpmath.mpf(10) ** -35
+    assert abs(float(sp.N(law.subs(b, 3), 15)) - float(exact)) < 1e-12
+
+
+def test_atoms_beside_an_interval():
+    """y = max(h, 0) for h ~ N(m, v): the probability of 0, and the density of the positive outputs."""
+    law = sp.Piecewise((ndtr(-m / sp.sqrt(v)), sp.Eq(y, 0)), (normal_density(y, m, v), True))
+    outputs = MixedOutputs(sp.FiniteSet(0), sp.Interval.open(0, sp.oo))
+    value, _ = evaluate(OutputSum(law, y, outputs), 6, m=0.3, v=0.7)
+    assert float(value) == pytest.approx(1, abs=1e-13)
+    value, _ = evaluate(OutputSum(law * y, y, outputs), 6, m=0.3, v=0.7)
+    z = 0.3 / np.sqrt(0.7)
+    exact = 0.3 * float(mpmath.ncdf(z)) + np.sqrt(0.7) * np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
+    assert float(value) == pytest.approx(exact, abs=1e-13)
