@@ -302,7 +302,11 @@ class _Doubles:
         c = m_ / np.sqrt(q_ * self.rho)
         factor = 1 / (1 - c * c)
         return np.array(
-            [[factor * c / m_, -factor * c / (2 * q_), 0.0], [0.0, 1 / q_, 0.0], [0.0, 0.0, 1 / v_]]
+            [
+                [factor / np.sqrt(q_ * self.rho), -factor * c / (2 * q_), 0.0],
+                [0.0, 1 / q_, 0.0],
+                [0.0, 0.0, 1 / v_],
+            ]
         )
 
 
