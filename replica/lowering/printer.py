@@ -140,7 +140,7 @@ def _without_factorials(expr: Any) -> Any:
             else:
                 rest.append(factor)
         if any(e.has(loggamma) for e in exponent):
-            return sp.Mul(_Exp(sp.Add(*exponent)), *(_without_factorials(r) for r in rest))
+            return sp.Mul(_Exp(sp.Add(*exponent)), *(_without_factorials(r) for r in rest))  # pyright: ignore[reportArgumentType]
     return expr.func(*(_without_factorials(a) for a in expr.args)) if expr.args else expr
 
 
