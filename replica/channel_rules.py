@@ -24,6 +24,11 @@ G_OUT = sp.Function("g_out", real=True)(y, omega, V)
 """The output function, d log Z_out/domega, by name."""
 
 
+def output_sums(expr: sp.Expr) -> list[Any]:
+    """The sums or integrals over the outputs of the channel."""
+    return [total for total in nodes_of(expr, OutputSum) if total.var == y]
+
+
 def insert_channel(channel: Any) -> Rule:
     """The evidence of the channel in closed form, and the integral over outputs as Gaussian averages or a
     sum.
@@ -38,7 +43,7 @@ def insert_channel(channel: Any) -> Rule:
             inner = channel.expectation(lambda _, z: stable_log(z), average.var, V).subs(V, single.variance)
             return cancel_rational(GaussianAverage(inner, average.var, average.mean, average.variance).doit())
 
-        return expr.replace(lambda e: isinstance(e, OutputSum), rewrite)
+        return expr.xreplace({total: rewrite(total) for total in output_sums(expr)})
 
     def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
         comparisons = []
@@ -50,7 +55,7 @@ def insert_channel(channel: Any) -> Rule:
                 closed = GaussianAverage(density, h, omega, variance).doit()
                 left, right = (sp.N(e.subs(at), 12) for e in (direct, closed))
                 comparisons.append(Comparison(f"evidence at y = {output}", left, right, accuracy))
-        (total,) = nodes_of(before, OutputSum)
+        (total,) = output_sums(before)
         inserted = after - before.xreplace({t: sp.S.Zero for t in sp.Add.make_args(before) if t.has(total)})
 
         (single,) = nodes_of(total.body.body, GaussianAverage)
@@ -63,7 +68,7 @@ def insert_channel(channel: Any) -> Rule:
     def shown(before: sp.Expr, after: sp.Expr) -> Printed | None:
         if not after.has(GaussianAverage):
             return None
-        (total,) = nodes_of(before, OutputSum)
+        (total,) = output_sums(before)
         entropy = GaussianAverage(
             OutputSum(Z_OUT * sp.log(Z_OUT), y, total.outputs), omega, *total.body.args[2:]
         )

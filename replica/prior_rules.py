@@ -14,8 +14,9 @@ import sympy as sp
 from replica.action import LikelihoodEntropy, cancel_rational, nodes_of
 from replica.derivation import Comparison, Derivation, Kind, Printed, Rule
 from replica.expr.average import GaussianAverage
-from replica.expr.rules import heat_equation, reflected
-from replica.symbols import A, B, q, q_hat, rho, x
+from replica.expr.binder import Binder, evaluate_inside
+from replica.expr.rules import heat_equation
+from replica.symbols import A, B, q, q_hat, rho
 
 Z_IN = sp.Function("Z_in", positive=True)(A, B)
 """E_x exp(B x - A x^2/2), by name."""
@@ -49,7 +50,7 @@ def insert_prior(prior: Any, strength: sp.Symbol = q_hat) -> Rule:
         return (Comparison("one coordinate", direct, sp.N(sp.expand_mul(inserted).subs(at), 15), 1e-9),)
 
     def shown(before: sp.Expr, after: sp.Expr) -> Printed | None:
-        if not after.has(GaussianAverage):
+        if not after.has(Binder):
             return None
         entropy = GaussianAverage(Z_IN * sp.log(Z_IN), B, 0, A)
         return Printed(before.xreplace({node_of(before): entropy}), partition_definitions(prior, strength))
@@ -66,14 +67,10 @@ def insert_prior(prior: Any, strength: sp.Symbol = q_hat) -> Rule:
 
 
 def observed_average(prior: Any, body: sp.Expr, strength: sp.Expr) -> sp.Expr:
-    """E of body(A, B) over B = A x + sqrt(A) z at A = ``strength``, x from the prior: a Gaussian average
-    for each component, mirror images added up.
+    """E of body(A, B) over B = A x + sqrt(A) z at A = ``strength``, x from the prior, in closed form where a rule
+    gives one.
     """
-    terms = []
-    for weight, mean, variance in prior.components():
-        average = GaussianAverage(body, B, A * mean, A + A**2 * variance)
-        terms.append(weight * reflected(average.subs(A, strength)).doit())
-    return sp.Add(*(cancel_rational(term) for term in [sp.Add(*terms)]))
+    return cancel_rational(evaluate_inside(prior.observed(body).subs(A, strength)))
 
 
 def partition_definitions(prior: Any, strength: sp.Symbol = q_hat) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
@@ -108,7 +105,7 @@ def insert_denoiser(prior: Any, strength: sp.Symbol = q_hat) -> Rule:
         return (_against_posterior("E <x>^2", prior, after, lambda m0, m1, m2: m1**2 / m0),)
 
     def shown(before: sp.Expr, after: sp.Expr) -> Printed | None:
-        return Printed(before, denoiser_definitions(prior, strength)) if after.has(GaussianAverage) else None
+        return Printed(before, denoiser_definitions(prior, strength)) if after.has(Binder) else None
 
     reference = "closed form of Z_in and of its logarithmic derivative; B has the law A x + sqrt(A) z"
     return Rule("denoiser of the prior", Kind.IDENTITY, apply, reference, check, shown=shown)
@@ -142,11 +139,8 @@ def _against_posterior(what: str, prior: Any, after: sp.Expr, of_moments: Any) -
 
 
 def _posterior_moment(prior: Any, strength: sp.Expr, z: sp.Symbol, order: int) -> sp.Expr:
-    """E_x x^order exp(sqrt(q_hat) z x - q_hat x^2/2), component by component."""
-    tilt = x**order * sp.exp(sp.sqrt(strength) * z * x - strength * x**2 / 2)
-    return sp.Add(
-        *(c.weight * GaussianAverage(tilt, x, c.mean, c.variance).doit() for c in prior.components())
-    )
+    """E_x x^order exp(sqrt(q_hat) z x - q_hat x^2/2)."""
+    return prior.tilted_moment(order).subs({A: strength, B: sp.sqrt(strength) * z})
 
 
 def _direct_average(prior: Any, strength: sp.Expr, function: Any) -> sp.Expr:

@@ -11,7 +11,7 @@ import sympy as sp
 alpha = sp.Symbol("alpha", positive=True)
 beta = sp.Symbol("beta", positive=True)
 rho = sp.Symbol("rho", positive=True)
-kappa = sp.Symbol("kappa", positive=True)
+kappa = sp.Symbol("kappa", real=True)
 lam = sp.Symbol("lambda", positive=True)
 delta = sp.Symbol("Delta", nonnegative=True)
 

@@ -10,7 +10,7 @@ import sympy as sp
 from replica.expr.average import GaussianAverage
 from replica.expr.kinks import split_at_kinks, switches
 from replica.expr.polynomials import Coefficients, affine_coefficients, polynomial_coefficients
-from replica.expr.stable import ndtr, normal_density, npdf
+from replica.expr.stable import ndtr, ndtr_interval, normal_density, npdf
 
 Affine = tuple[sp.Expr, sp.Expr]
 
@@ -74,8 +74,9 @@ def gaussian_closed_form(avg: GaussianAverage) -> sp.Expr | None:
     Sums are split and constants pulled out. A term is a product of a polynomial in x, exponentials of
     quadratics, Gaussian densities whose argument or mean is affine in x, and at most one of
     Heaviside(affine), ndtr(affine) and DiracDelta(affine). Abs, sign, Max, Min and Piecewise of affine
-    functions are split at their kinks first. Convergence is taken for granted where its sign condition is not
-    decidable.
+    functions are split at their kinks first; two Heaviside factors that bound an interval, taken as not
+    empty where that is not decidable, give ndtr_interval. Convergence is taken for granted where its sign
+    condition is not decidable.
 
     Sources: completion of squares;
     E Phi(a + b x) = Phi((a + b mu)/sqrt(1 + b^2 v)), D. B. Owen, Commun. Stat.
@@ -124,9 +125,20 @@ def _has_kinks(body: sp.Expr, x: sp.Symbol) -> bool:
         factors = [f for f in sp.Mul.make_args(term) if f.has_free(x)]
         plain = [f for f in factors if isinstance(f, sp.Heaviside)]
         others = [f for f in factors if not isinstance(f, sp.Heaviside)]
+        if len(plain) == len(forms) == 2 and len(others) == len(factors) - 2 and _interval(plain, x):
+            continue
         if len(forms) > len(plain) or len(plain) > 1 or any(switches(cast(sp.Expr, f), x) for f in others):
             return True
     return False
+
+
+def _interval(half_lines: list[Any], x: sp.Symbol) -> bool:
+    """Whether two half-lines bound an interval from below and from above."""
+    slopes = [affine_coefficients(cast(sp.Expr, f.args[0]), x) for f in half_lines]
+    if any(a is None for a in slopes):
+        return False
+    signs = {a[1].is_positive for a in slopes if a is not None}
+    return signs == {True, False}
 
 
 def _sum(body: sp.Expr, x: sp.Symbol, law: _Law) -> sp.Expr | None:
@@ -264,6 +276,10 @@ def _product(factors: _Factors, x: sp.Symbol, law: _Law) -> sp.Expr | None:
 
 def _polynomial_average(factors: _Factors, law: _Law) -> sp.Expr | None:
     half_lines = factors.half_lines
+    if len(half_lines) == 2 and not factors.distributions and set(factors.polynomial) == {0}:
+        (a, b), (c, d) = sorted(half_lines, key=lambda form: form[1].is_positive is not True)
+        ends = [-law.standardised(a, b, noise=0), law.standardised(c, d, noise=0)]
+        return cast(sp.Expr, factors.polynomial[0] * ndtr_interval(*ends))
     if len(half_lines) + len(factors.distributions) > 1:
         return None
     degree = max(factors.polynomial, default=0)

@@ -10,7 +10,14 @@ from typing import Any
 
 import sympy as sp
 
-from replica.expr.stable import log2cosh, log_ndtr, ndtr, normal_density
+from replica.expr.stable import (
+    log2cosh,
+    log_ndtr,
+    log_ndtr_interval,
+    ndtr,
+    ndtr_interval,
+    normal_density,
+)
 
 
 class expit(sp.Function):
@@ -72,7 +79,7 @@ class logaddexp(sp.Function):
         return text if exp is None else rf"{text}^{{{exp}}}"
 
 
-_WIDE = (sp.exp, ndtr, normal_density)
+_WIDE = (sp.exp, ndtr, ndtr_interval, normal_density)
 """Functions whose values may lie outside the range of a double where their logarithms do not."""
 
 
@@ -94,6 +101,8 @@ def stable_log(expr: sp.Expr) -> sp.Expr:
         return expr.args[0]
     if isinstance(expr, ndtr):
         return log_ndtr(expr.args[0])
+    if isinstance(expr, ndtr_interval):
+        return log_ndtr_interval(*expr.args)
     if isinstance(expr, normal_density):
         x, mean, variance = expr.args
         return -sp.log(2 * sp.pi * variance) / 2 - (x - mean) ** 2 / (2 * variance)
@@ -126,7 +135,7 @@ def _pair_mirror_images(logs: list[sp.Expr]) -> list[sp.Expr]:
 
 
 def _mirrored(a: sp.Expr, b: sp.Expr) -> bool:
-    if a.has(log_ndtr, logaddexp):  # a log of more than one exponential has no such form
+    if a.has(log_ndtr, log_ndtr_interval, logaddexp):  # a log of more than one exponential has no such form
         return False
     symbols = sorted((s for s in a.free_symbols if s.is_positive is None), key=sp.default_sort_key)
     return any(sp.expand(a.subs(s, -s) - b) == 0 for s in symbols)

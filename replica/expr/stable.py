@@ -350,6 +350,85 @@ class normal_density(StableFunction):
         return base if exp is None else self._raise(base, exp)
 
 
+def _log_ndtr_interval(a: Any, b: Any) -> Any:
+    if a + b > 0:
+        a, b = -b, -a
+    return mpmath.log(_ndtr(b) - _ndtr(a))
+
+
+class log_ndtr_interval(StableFunction):
+    r"""log(Phi(b) - Phi(a)), the log-probability that a standard normal variable lies between a < b.
+
+    >>> from sympy.abc import a, b
+    >>> log_ndtr_interval(30, 31).evalf(10)
+    -454.3212440
+    """
+
+    nargs = (2,)
+    mpmath_value = staticmethod(_log_ndtr_interval)
+
+    @classmethod
+    def eval(cls, a: Any, b: Any) -> Any:
+        """Nothing is evaluated."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """The density at the end over the probability, by its logarithm."""
+        if argindex not in (1, 2):
+            raise ArgumentIndexError(self, argindex)
+        end = self.args[argindex - 1]
+        sign = 1 if argindex == 2 else -1
+        return sign * sp.exp(-(end**2) / 2 - sp.log(2 * sp.pi) / 2 - self)
+
+    def _eval_rewrite_as_log(self, a: sp.Expr, b: sp.Expr, **kwargs: Any) -> sp.Expr:
+        return sp.log(ndtr(b) - ndtr(a))
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        a, b = (printer._print(arg) for arg in self.args)
+        base = rf"\log\left(\Phi\left({b}\right)-\Phi\left({a}\right)\right)"
+        return base if exp is None else rf"\left({base}\right)^{{{exp}}}"
+
+
+class ndtr_interval(StableFunction):
+    r"""Phi(b) - Phi(a), the probability that a standard normal variable lies between a < b.
+
+    >>> from sympy.abc import a, b
+    >>> ndtr_interval(a, b).diff(b)
+    npdf(b)
+    """
+
+    nargs = (2,)
+    mpmath_value = staticmethod(lambda a, b: mpmath.exp(_log_ndtr_interval(a, b)))
+
+    @classmethod
+    def eval(cls, a: Any, b: Any) -> Any:
+        """Nothing is evaluated."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """The density at the end."""
+        if argindex not in (1, 2):
+            raise ArgumentIndexError(self, argindex)
+        return npdf(self.args[1]) if argindex == 2 else -npdf(self.args[0])
+
+    def _eval_is_positive(self) -> bool | None:
+        return True if all(arg.is_real for arg in self.args) else None
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        a, b = (printer._print(arg) for arg in self.args)
+        base = rf"\Phi\left({b}\right)-\Phi\left({a}\right)"
+        return rf"\left({base}\right)" if exp is None else rf"\left({base}\right)^{{{exp}}}"
+
+
 STABLE: dict[str, type[StableFunction]] = {
-    cls.__name__: cls for cls in (log2cosh, ndtr, log_ndtr, npdf, inverse_mills, xlogx, normal_density)
+    cls.__name__: cls
+    for cls in (
+        log2cosh,
+        ndtr,
+        log_ndtr,
+        npdf,
+        inverse_mills,
+        xlogx,
+        normal_density,
+        ndtr_interval,
+        log_ndtr_interval,
+    )
 }

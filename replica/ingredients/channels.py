@@ -11,6 +11,10 @@ channel               P_out(y|h)                                        control 
 ``Probit``            y = sign(h + sqrt(Delta) z)                       Delta > 0
 ``Logistic``          y = +-1, P(y|h) = 1/(1 + exp(-y h))               none
 ``MarginStep``        y = sign(h - kappa)                               kappa
+``SymmetricInterval`` y = sign(kappa - |h|)                             kappa > 0
+``Quantiser``         y = number of thresholds below h                  none
+``LaplaceNoise``      y = h + Laplace noise of variance Delta           Delta > 0
+``PoissonNoise``      y ~ Poisson(exp(h))                               none
 ``AbsoluteValue``     y = |h| + sqrt(Delta) z                           Delta (0 by default)
 ``ReLU``              y = max(h, 0) + sqrt(Delta) z                     Delta (0 by default)
 ``LeakyReLU``         y = max(h, s h) + sqrt(Delta) z, s = 1/10         Delta (0 by default)
@@ -23,6 +27,7 @@ channel               P_out(y|h)                                        control 
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -35,8 +40,9 @@ from replica.expr.average import GaussianAverage, MixedOutputs, OutputSum
 from replica.expr.logsum import expit, stable_log
 from replica.expr.rules import output_integral_to_average, reflected
 from replica.expr.stable import ndtr, normal_density
-from replica.parameters import Parameter
+from replica.parameters import Parameter, parse_number
 from replica.symbols import delta, h, kappa, y
+from solvers.errors import InputError
 
 DELTA = Parameter("delta", "Delta", "variance of the output noise", lower=Fraction(0))
 POSITIVE_DELTA = Parameter(
@@ -46,6 +52,7 @@ OPTIONAL_DELTA = Parameter(
     "delta", "Delta", "variance of the output noise, 0 by default", lower=Fraction(0), default=Fraction(0)
 )
 KAPPA = Parameter("kappa", "kappa", "threshold on the field")
+WIDTH = Parameter("kappa", "kappa", "half-width of the interval", lower=Fraction(0), lower_open=True)
 
 
 @dataclass(frozen=True)
@@ -247,6 +254,127 @@ class MarginStep(Channel):
     def sample(self, field: Any, rng: Any, **parameters: float) -> Any:
         """The sign of h - kappa, 1 at 0."""
         return 1.0 - 2.0 * (field < parameters["kappa"])
+
+
+@dataclass(frozen=True)
+class SymmetricInterval(Channel):
+    """y = sign(kappa - |h|): whether the field lies inside an interval around 0."""
+
+    name = "interval"
+    description = "y = sign(kappa - |h|)"
+    outputs = sp.FiniteSet(-1, 1)
+    parameters = (WIDTH,)
+
+    def density(self, y: sp.Expr, field: sp.Expr) -> sp.Expr:
+        """1 inside for y = 1, outside for y = -1."""
+        inside = sp.Heaviside(field + kappa) * sp.Heaviside(kappa - field)
+        outside = sp.Heaviside(field - kappa) + sp.Heaviside(-kappa - field)
+        return sp.Piecewise((inside, sp.Eq(y, 1)), (outside, True))
+
+    def pieces(self, y: sp.Expr, field: sp.Expr) -> tuple[tuple[sp.Set, sp.Expr], ...]:
+        """The two outputs, each with its formula."""
+        return tuple((sp.FiniteSet(v), self.density(v, field)) for v in (-1, 1))
+
+    def noiseless(self, values: Mapping[str, Any]) -> bool:
+        """Always."""
+        return True
+
+    def sample(self, field: Any, rng: Any, **parameters: float) -> Any:
+        """1 inside, -1 outside."""
+        return 1.0 - 2.0 * (abs(field) > parameters["kappa"])
+
+
+@dataclass(frozen=True)
+class Quantiser(Channel):
+    """y = number of thresholds below h: len(thresholds) + 1 levels 0, 1, 2, ...
+
+    Raises
+    ------
+    InputError
+        No threshold, or thresholds that do not increase.
+    """
+
+    thresholds: tuple[Any, ...] = (-1, 0, 1)
+
+    name = "quantiser"
+    description = "y = number of the thresholds -1, 0, 1 below h"
+
+    def __post_init__(self) -> None:
+        """Refuse thresholds that do not increase."""
+        edges = self.edges()
+        if not edges or any(b <= a for a, b in itertools.pairwise(edges)):
+            raise InputError(f"thresholds must be numbers that increase, at least one, got {self.thresholds}")
+
+    def edges(self) -> tuple[sp.Rational, ...]:
+        """The thresholds as exact numbers."""
+        numbers = (parse_number(t, "a threshold") for t in self.thresholds)
+        return tuple(sp.Rational(t.numerator, t.denominator) for t in numbers)
+
+    @property
+    def outputs(self) -> sp.Set:
+        """The levels."""
+        return sp.FiniteSet(*range(len(self.thresholds) + 1))
+
+    def density(self, y: sp.Expr, field: sp.Expr) -> sp.Expr:
+        """1 where h lies between the thresholds of the level y."""
+        edges = self.edges()
+        levels = [sp.Heaviside(edges[0] - field)]
+        levels += [sp.Heaviside(field - a) * sp.Heaviside(b - field) for a, b in itertools.pairwise(edges)]
+        levels += [sp.Heaviside(field - edges[-1])]
+        if sp.sympify(y).is_number:
+            return levels[int(y)]
+        return sp.Piecewise(*((level, sp.Eq(y, k)) for k, level in enumerate(levels)))
+
+    def pieces(self, y: sp.Expr, field: sp.Expr) -> tuple[tuple[sp.Set, sp.Expr], ...]:
+        """The levels, each with its formula."""
+        return tuple((sp.FiniteSet(k), self.density(k, field)) for k in range(len(self.thresholds) + 1))
+
+    def noiseless(self, values: Mapping[str, Any]) -> bool:
+        """Always."""
+        return True
+
+    def sample(self, field: Any, rng: Any, **parameters: float) -> Any:
+        """The level of each field."""
+        import numpy as np
+
+        return np.digitize(field, [float(t) for t in self.edges()]).astype(float)
+
+
+@dataclass(frozen=True)
+class LaplaceNoise(Channel):
+    """y = h + noise of density exp(-|u|/b)/(2 b), of variance Delta = 2 b^2."""
+
+    name = "laplace"
+    description = "y = h + Laplace noise of variance Delta"
+    outputs = sp.Reals
+    parameters = (POSITIVE_DELTA,)
+
+    def density(self, y: sp.Expr, field: sp.Expr) -> sp.Expr:
+        """exp(-|y - h|/b)/(2 b), b = sqrt(Delta/2)."""
+        return sp.exp(-sp.sqrt(2 / delta) * sp.Abs(y - field)) / sp.sqrt(2 * delta)
+
+    def sample(self, field: Any, rng: Any, **parameters: float) -> Any:
+        """h plus Laplace noise of variance ``delta``."""
+        return field + rng.laplace(scale=(parameters["delta"] / 2) ** 0.5, size=field.shape)
+
+
+@dataclass(frozen=True)
+class PoissonNoise(Channel):
+    """y ~ Poisson(exp(h)): counts with a log link."""
+
+    name = "poisson"
+    description = "y ~ Poisson(exp(h))"
+    outputs = sp.S.Naturals0
+
+    def density(self, y: sp.Expr, field: sp.Expr) -> sp.Expr:
+        """exp(y h - exp(h))/y!."""
+        return sp.exp(y * field - sp.exp(field) - sp.loggamma(y + 1))
+
+    def sample(self, field: Any, rng: Any, **parameters: float) -> Any:
+        """Counts of mean exp(h)."""
+        import numpy as np
+
+        return rng.poisson(np.exp(field)).astype(float)
 
 
 @dataclass(frozen=True)

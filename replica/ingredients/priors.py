@@ -34,8 +34,9 @@ import sympy as sp
 
 from replica import prior_rules
 from replica.derivation import Derivation, Rule
-from replica.expr.average import GaussianAverage
+from replica.expr.average import GaussianAverage, OutputSum
 from replica.expr.logsum import stable_log
+from replica.expr.rules import reflected
 from replica.parameters import Parameter, parse_number
 from replica.symbols import A, B, N, rho, x
 from solvers.errors import InputError
@@ -49,6 +50,9 @@ SPARSITY = Parameter(
     upper=Fraction(1),
     upper_open=True,
 )
+
+
+UNIT = sp.Symbol("u", real=True)
 
 
 class Component(NamedTuple):
@@ -96,8 +100,16 @@ class Prior(ABC):
         """E x."""
 
     @abstractmethod
+    def tilted_moment(self, order: int) -> sp.Expr:
+        """E_x x^order exp(B x - A x^2/2), in closed form."""
+
+    @abstractmethod
+    def observed(self, body: sp.Expr) -> sp.Expr:
+        """E of body(A, B) over the law of B = A x + sqrt(A) z, x from the prior and z ~ N(0, 1)."""
+
     def partition(self) -> sp.Expr:
         """Z_in(A, B) = E_x exp(B x - A x^2/2), in closed form."""
+        return self.tilted_moment(0)
 
     @abstractmethod
     def sample(self, size: int, rng: Any, **parameters: float) -> Any:
@@ -137,11 +149,20 @@ class MixturePrior(Prior):
         """Sum of weight (mean^2 + variance)."""
         return sp.Add(*(sp.cancel(c.weight * (c.mean**2 + c.variance)) for c in self.components()))
 
-    def partition(self) -> sp.Expr:
+    def tilted_moment(self, order: int) -> sp.Expr:
         """The Gaussian average of each component, exactly."""
-        tilt = sp.exp(B * x - A * x**2 / 2)
+        tilt = x**order * sp.exp(B * x - A * x**2 / 2)
         return sp.Add(
             *(c.weight * GaussianAverage(tilt, x, c.mean, c.variance).doit() for c in self.components())
+        )
+
+    def observed(self, body: sp.Expr) -> sp.Expr:
+        """A Gaussian average for each component, mirror images added up."""
+        return sp.Add(
+            *(
+                c.weight * reflected(GaussianAverage(body, B, A * c.mean, A + A**2 * c.variance))
+                for c in self.components()
+            )
         )
 
     @property
@@ -317,11 +338,24 @@ class Laplace(Prior):
         """The density at a point."""
         return sp.exp(-sp.sqrt(2) * sp.Abs(at)) / sp.sqrt(2)
 
-    def partition(self) -> sp.Expr:
-        """Complete the square: a Gaussian average of the density over N(B/A, 1/A)."""
-        average = GaussianAverage(self.density(x), x, B / A, 1 / A).doit()
+    def tilted_moment(self, order: int) -> sp.Expr:
+        """Complete the square: a Gaussian average of x^order times the density over N(B/A, 1/A)."""
+        average = GaussianAverage(x**order * self.density(x), x, B / A, 1 / A).doit()
         scale = sp.sqrt(2 * sp.pi / A) * sp.exp(B**2 / (2 * A))
         return sp.Add(*(scale * term for term in sp.Add.make_args(sp.expand_mul(average))))
+
+    def observed(self, body: sp.Expr) -> sp.Expr:
+        """An integral over the density of B, term by term, in units of its standard deviation."""
+        deviation = sp.sqrt(A + A**2 * self.second_moment)
+        noise = -sp.log(2 * sp.pi * A) / 2 - B**2 / (2 * A)
+        density = sp.Add(
+            *(
+                sp.exp(sp.expand(stable_log(term) + noise, log=False))
+                for term in sp.Add.make_args(self.partition())
+            )
+        )
+        scaled = (deviation * density * body).subs(B, deviation * UNIT)
+        return OutputSum(scaled, UNIT, sp.S.Reals)
 
     def dimension(self, values: Mapping[str, Fraction]) -> Fraction:
         """1: the law has a density."""

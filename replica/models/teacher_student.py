@@ -29,7 +29,7 @@ import sympy as sp
 from replica import channel_rules, replica_rules
 from replica.action import replicated_evidence
 from replica.derivation import Derivation
-from replica.expr.average import GaussianAverage
+from replica.expr.average import GaussianAverage, OutputSum
 from replica.free_entropy import FreeEntropy
 from replica.ingredients.channels import Channel, GaussianNoise
 from replica.ingredients.priors import Gaussian
@@ -169,7 +169,7 @@ def _saddle_point(model: TeacherStudent) -> SaddlePoint:
     general = channel_rules.overlap_equation(channel.outputs)
     conjugate = general.then(channel_rules.insert_evidence(channel, variance))
     definitions: tuple[tuple[sp.Expr, sp.Expr], ...] = ()
-    if overlap.result.has(GaussianAverage):
+    if overlap.result.has(GaussianAverage, OutputSum):
         definitions += ((q, overlap.steps[-1].before), *prior.definitions())
     if conjugate.result.has(GaussianAverage):
         definitions += ((q_hat, general.result), *channel_rules.output_definitions(channel, variance))
