@@ -10,13 +10,13 @@ import numpy as np
 
 from replica.lowering.problem import pair_problem
 from replica.parameters import validate
+from replica.sweeping import second_moment, start_named, sweep
 from replica.sweeping import solve_group as _solve_group
-from replica.sweeping import start_named, sweep
 from solvers.backends.arb import Arb
 from solvers.backends.mp import MP
 from solvers.errors import InputError, NotConvergedError
 from solvers.fixed_point.pair import PointResult
-from solvers.fixed_point.refine import refine
+from solvers.fixed_point.refine import entropy_at_zero, refine
 from solvers.problem import PairProblem
 from solvers.solution import Outcome, Solution
 
@@ -47,8 +47,8 @@ def solve(
         numbers.
     start:
         Which solution when there are several: "uninformed" (reached from q = 0), "informed" (from q = 1) or
-        the default, the
-        one of largest free entropy among all.
+        "global", the one of largest free entropy among all. The default is the model's ``default_start``
+        where it has one, else "global".
     backend:
         "float64", "arb" or "mpmath"; by default float64 up to 15 digits and arb beyond.
     throw:
@@ -69,12 +69,12 @@ def solve(
     '0.513992390740'
     """
     wanted = _digits(digits)
-    chosen_start = start_named(start)
+    chosen_start = start_named(start, model)
     name = _backend(backend, wanted)
     exact = validate(model.control_parameters, params)
     problem = pair_problem(model)
     canonical = model.canonical(exact)
-    point = _solve_group(model, [canonical], chosen_start)[0]
+    point = _solve_group(model, [canonical], chosen_start, wanted)[0]
     solution = _finish(problem, canonical, exact, point, wanted, name)
     if throw and not solution.outcome.converged:
         raise NotConvergedError(solution.outcome.value)
@@ -112,8 +112,11 @@ def _finish(
             branches=point.overlaps,
             evaluations=point.evaluations + fine.evaluations,
         )
+    if root.outcome is Outcome.UNINFORMATIVE and backend != "float64":
+        return _uninformative(problem, canonical, exact, point, digits, MP if backend == "mpmath" else Arb)
+    overlap = second_moment(problem, canonical) - root.v
     return Solution(
-        values={"q": 1 - root.v, "q_hat": root.q_hat, "mmse": root.v},
+        values={"q": overlap, "q_hat": root.q_hat, "mmse": root.v},
         params=dict(exact),
         free_entropy=root.free_entropy,
         residual=root.residual,
@@ -122,6 +125,35 @@ def _finish(
         backend="float64",
         digits=digits,
         stability=root.slope,
+        branches=point.overlaps,
+        evaluations=point.evaluations,
+    )
+
+
+def _uninformative(
+    problem: PairProblem,
+    canonical: Mapping[str, Fraction],
+    exact: Mapping[str, Fraction],
+    point: PointResult,
+    digits: int,
+    make: Callable[[int], Any],
+) -> Solution:
+    """q_hat = 0: the overlap and the error are those of the prior, Phi that of independent outputs."""
+    entropy, v, backend = entropy_at_zero(problem, canonical, digits, make)
+    number = _number(backend, digits)
+    with backend.context():
+        numbers = {name: backend.number(canonical[name]) for name in problem.signal_parameters}
+        overlap = backend.midpoint(problem.second_moment(backend, numbers) - v)
+    return Solution(
+        values={"q": number(overlap), "q_hat": number(backend.number(0)), "mmse": number(v)},
+        params=dict(exact),
+        free_entropy=number(entropy),
+        residual=0.0,
+        errors=point.chosen.errors,
+        outcome=point.chosen.outcome,
+        backend=backend.name,
+        digits=digits,
+        stability=point.chosen.slope,
         branches=point.overlaps,
         evaluations=point.evaluations,
     )

@@ -13,8 +13,10 @@ import numpy as np
 from replica.checkpoint import Checkpoint, Row, key_of
 from replica.lowering.problem import pair_problem
 from replica.parameters import check_names, parse_number, validate
+from solvers.backends.float64 import Float64
 from solvers.errors import InputError
-from solvers.fixed_point.pair import STARTS, PointResult, solve_points
+from solvers.fixed_point.pair import POLISH_DIGITS, STARTS, PointResult, solve_points
+from solvers.problem import PairProblem
 
 Progress = Callable[[int, int], None]
 GROUP = 256
@@ -47,7 +49,7 @@ def sweep(
     InputError
         As ``solve``; an empty sequence; a checkpoint of another model, start or version of the library.
     """
-    chosen_start = start_named(start)
+    chosen_start = start_named(start, model)
     check_names(model.control_parameters, params)
     axes = {name: _axis(value, name) for name, value in params.items()}
     dims = [name for name, value in params.items() if _is_sequence(value)]
@@ -75,7 +77,8 @@ def sweep(
                 progress(done, total)
     except KeyboardInterrupt:
         interrupted = True
-    return _dataset(model, axes, dims, rows, interrupted)
+    seconds = [second_moment(pair_problem(model), model.canonical(point)) for point in grid]
+    return _dataset(model, axes, dims, rows, seconds, interrupted)
 
 
 def _dataset(
@@ -83,6 +86,7 @@ def _dataset(
     axes: Mapping[str, Sequence[Fraction]],
     dims: Sequence[str],
     rows: Sequence[Row | None],
+    seconds: Sequence[float],
     interrupted: bool,
 ) -> Any:
     """The rows as a labelled table; nan where there is no solution, beside the outcome that says why."""
@@ -98,11 +102,12 @@ def _dataset(
         flat = [read(row) if row is not None and row.outcome.converged else np.nan for row in rows]
         return dims, np.array(flat).reshape(shape)
 
+    mmse = variable(lambda row: row.mmse)
     outcomes = np.array([row.outcome.value if row else "not computed: interrupted" for row in rows])
     return xr.Dataset(
         {
-            "mmse": variable(lambda row: row.mmse),
-            "q": variable(lambda row: 1 - row.mmse),
+            "mmse": mmse,
+            "q": (dims, np.reshape(seconds, shape) - mmse[1]),
             "q_hat": variable(lambda row: row.q_hat),
             "free_entropy": variable(lambda row: row.free_entropy),
             "residual": variable(lambda row: row.residual),
@@ -119,24 +124,32 @@ def _dataset(
     )
 
 
-def solve_group(model: Any, points: Sequence[Mapping[str, Fraction]], start: str) -> list[PointResult]:
+def solve_group(
+    model: Any, points: Sequence[Mapping[str, Fraction]], start: str, digits: int = POLISH_DIGITS
+) -> list[PointResult]:
     """Points that share the signal's parameters; a module-level function, so that it travels to worker
-    processes.
+    processes.  ``digits`` are spent at most where doubles do not resolve a solution (60, if fewer).
     """
     problem = pair_problem(model)
     signal = {name: float(points[0][name]) for name in problem.signal_parameters}
     output = {name: np.array([float(p[name]) for p in points]) for name in problem.output_parameters}
     recovered = np.array([model.recovers(p) for p in points])
-    return solve_points(problem, signal, output, recovered, start=start)
+    return solve_points(problem, signal, output, recovered, start=start, exact=points, digits=digits)
 
 
-def start_named(start: str | None) -> str:
-    """The start asked for, the global maximum by default."""
+def start_named(start: str | None, model: Any = None) -> str:
+    """The start asked for; by default the model's ``default_start``, or the global maximum."""
     if start is None:
-        return "global"
+        return getattr(model, "default_start", "global")
     if start not in STARTS:
         raise InputError(f"start must be one of {', '.join(STARTS)}, got {start!r}")
     return start
+
+
+def second_moment(problem: PairProblem, canonical: Mapping[str, Fraction]) -> float:
+    """E x^2 as a double: q = E x^2 - mmse."""
+    signal = {name: float(canonical[name]) for name in problem.signal_parameters}
+    return float(problem.second_moment(Float64(), signal))
 
 
 def _row(point: PointResult) -> Row:

@@ -1,8 +1,8 @@
 """The numbers side of a saddle point whose cycle passes through one unknown: x -> conjugate(x) -> x.
 
-For a pair (overlap, conjugate) the equations are v = signal(q_hat) and q_hat = output(v), where v = 1 - q is
-the error: working with v keeps
-its digits when it is small.  A problem knows no SymPy and no model, only functions on a backend.
+For a pair (overlap, conjugate) the equations are v = signal(q_hat) and q_hat = output(v), where the error
+v = E x^2 - q takes the place of the overlap: near recovery q loses its digits, v does not.  A problem
+knows no SymPy and no model, only functions on a backend.
 """
 
 from __future__ import annotations
@@ -26,13 +26,24 @@ Half = Callable[[Any, int, Any, Mapping[str, Any]], Evaluation]
 """(backend, level, unknown, parameters) -> evaluation; arrays broadcast."""
 
 
+Moment = Callable[[Any, Mapping[str, Any]], Any]
+"""(backend, signal parameters) -> a moment of the signal, a number of the backend."""
+
+
+def unit_moment(backend: Any, parameters: Mapping[str, Any]) -> Any:
+    """1, as for a centred signal of unit variance."""
+    return backend.number(1)
+
+
 @dataclass(frozen=True)
 class PairProblem:
     """v = signal(q_hat; signal parameters), q_hat = output(v; output parameters).
 
     ``signal_parameters`` and ``output_parameters`` name the control parameters that each half needs, so that
-    a sweep over
-    the others can share a table.  ``free_entropy(backend, level, q_hat, v, parameters)``.
+    a sweep over the others can share a table.  ``free_entropy(backend, level, q_hat, v, parameters)``.
+
+    ``second_moment`` is E x^2, so that q = second_moment - v.  ``prior_error`` is v at q_hat = 0, the
+    variance of the signal: smaller than E x^2 where its mean is not 0; None evaluates the signal half there.
     """
 
     signal: Half
@@ -40,31 +51,59 @@ class PairProblem:
     free_entropy: Callable[[Any, int, Any, Any, Mapping[str, Any]], Evaluation]
     signal_parameters: tuple[str, ...]
     output_parameters: tuple[str, ...]
+    second_moment: Moment = unit_moment
+    prior_error: Moment | None = unit_moment
+
+    def error_at_zero(self, backend: Any, parameters: Mapping[str, Any], tolerance: float) -> Any:
+        """v at q_hat = 0 at one set of signal parameters."""
+        with backend.context():
+            if self.prior_error is not None:
+                return self.prior_error(backend, parameters)
+            zero = backend.number(0)
+            result, _ = at_level(lambda k: self.signal(backend, k, zero, parameters), tolerance)
+            return backend.midpoint(result.value)
 
 
 LEVELS = range(3, 13)
 
 
 def at_level(
-    evaluate: Callable[[int], Evaluation], tolerance: float, start: int = LEVELS.start
+    evaluate: Callable[[int], Evaluation],
+    tolerance: float,
+    start: int = LEVELS.start,
+    *,
+    relative: bool = False,
 ) -> tuple[Evaluation, int]:
     """Raise the quadrature's level until its error is at the tolerance; the last level is returned whatever
-    its error.
+    its error.  ``relative``: to the value, where that is below 1 (one number, no array).  An error that has
+    not fallen for two levels is rounding: the level where that shows is then the last.
     """
+    least, strikes = np.inf, 0
     for level in range(start, LEVELS.stop):
         result = evaluate(level)
-        if np.all(result.error <= tolerance):
+        scale = min(1.0, abs(float(result.value))) if relative else 1.0
+        worst = np.max(result.error)
+        if worst <= max(tolerance * scale, 1e-300):
+            break
+        strikes = strikes + 1 if worst > 0.5 * least else 0
+        least = min(least, worst)
+        if strikes == 2:
             break
     return result, level
 
 
 def evaluate_batch(
-    half: Half, backend: Any, unknown: np.ndarray, parameters: Mapping[str, Any], tolerance: float
+    half: Half,
+    backend: Any,
+    unknown: np.ndarray,
+    parameters: Mapping[str, Any],
+    tolerance: float,
+    floor: float = 0.1,
 ) -> Evaluation:
     """A half on arrays (float64), with the level raised only where the error asks for it.
 
-    The tolerance is relative to the value, or to 0.1 for smaller ones. A point whose error no longer falls
-    is at rounding, and is left.
+    The tolerance is relative to the value, or to ``floor`` for smaller ones. A point whose error no longer
+    falls is at rounding, and is left.
     """
     value, slope, error = (np.full(unknown.shape, np.nan) for _ in range(3))
     before = np.full(unknown.shape, np.inf)
@@ -74,7 +113,7 @@ def evaluate_batch(
         result = half(backend, level, unknown[pending], some)
         for target, source in ((value, result.value), (slope, result.slope), (error, result.error)):
             target[pending] = source
-        enough = error <= tolerance * np.maximum(np.abs(value), 0.1)
+        enough = error <= tolerance * np.maximum(np.abs(value), floor)
         stuck = error > 0.5 * before
         before[pending] = error[pending]
         pending = pending[~(enough | stuck)[pending]]

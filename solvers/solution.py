@@ -16,6 +16,9 @@ class Outcome(enum.Enum):
     UNINFORMATIVE = "converged: the outputs carry no information, the overlap is exactly zero"
     RESIDUAL = "not converged: the residual did not reach the tolerance"
     QUADRATURE = "not converged: the quadrature's error stays above the tolerance"
+    THRESHOLD = (
+        "not converged: too close to the threshold of perfect recovery for the precision: ask for more digits"
+    )
     NO_SOLUTION = "not converged: no solution was bracketed between the bounds of q_hat"
 
     @property

@@ -1,21 +1,31 @@
 """All solutions of v = signal(q_hat), q_hat = output(v), for many control parameters at once.
 
-In s = log q_hat the equation is f(s) = log output(signal(e^s)) - s = 0.  The signal half is tabulated once
-on a grid of s that contains every
-solution (v lies in [0, 1] and the output half is monotone); every sign change of f is a solution, stable
-under iteration when f
-decreases through it.  Newton inside each bracket, on all points together, ends in three or four evaluations.
+In s = log q_hat the equation is f(s) = log output(signal(e^s)) - s = 0.  The signal half is tabulated
+once on a
+grid of s that contains every solution (v lies between 0 and its value at q_hat = 0, and the output half is
+monotone); every sign change of f is a solution, stable under iteration when f decreases through it.  Newton
+inside each bracket, on all points together, ends in three or four evaluations.
+
+A value of f below its own error has no sign: brackets run from one believed sign to the next.  Beyond
+the q_hat
+where a double holds the law of the observed signal, v continues as the power of q_hat that it has
+there: a first
+guess.  What doubles cannot finish is finished in more digits, where the exact parameters are given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from solvers.backends.arb import Arb
 from solvers.backends.float64 import Float64
+from solvers.fixed_point.far import far_root
+from solvers.fixed_point.refine import refine
 from solvers.problem import Evaluation, PairProblem, evaluate_batch
 from solvers.solution import Errors, Outcome
 
@@ -24,8 +34,14 @@ LOWEST = 1e-7
 NOISY, NOISELESS = (
     1e8,
     1e14,
-)  # highest q_hat looked at when v -> 0 has no finite q_hat: with perfect recovery ruled out, or not
+)  # highest q_hat tabulated when v -> 0 has no finite q_hat: with perfect recovery ruled out, or not
+FARTHEST = 1e200  # highest q_hat looked at, by the continued law
+DECADES_APART = 2  # between grid points there
+CONTINUED = 1e-4  # relative error of the continued law
 TABLE_TOLERANCE = 1e-4  # a sign and a first guess are all that the table is for
+SMALLEST = 1e-300  # v as a double
+POLISH_DIGITS = 18
+POLISH_ABOVE, POLISH_RELATIVE = 1e-9, 1e-5  # errors of v beyond which a root is finished in more digits
 STARTS = ("global", "uninformed", "informed")
 _BACKEND = Float64()
 _EPS = 2.0**-52
@@ -33,7 +49,7 @@ _EPS = 2.0**-52
 
 @dataclass(frozen=True)
 class Root:
-    """One solution at one point: the iterated unknown, the error v = 1 - q and how they were reached."""
+    """One solution at one point: the iterated unknown, the error v = E x^2 - q and how they were reached."""
 
     q_hat: float
     v: float
@@ -54,6 +70,46 @@ class PointResult:
 
 
 @dataclass(frozen=True)
+class _Grid:
+    """s = log q_hat: a table up to ``table`` points, then a continuation.  At each point of parameters:
+    output(v) at q_hat = 0 and whether it stays finite as v -> 0.
+    """
+
+    s: np.ndarray
+    table: int
+    at_zero: np.ndarray
+    saturated: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Signal:
+    """The signal half at one set of parameters; beyond ``last`` (log q_hat) v = v_last e^(-power (s -
+    last)).
+    """
+
+    problem: PairProblem
+    parameters: Mapping[str, float]
+    error_at_zero: float
+    last: float = np.inf
+    value: float = 0.0
+    power: float = 1.0
+
+    def __call__(self, q_hat: np.ndarray, tolerance: float, floor: float = 0.1) -> Evaluation:
+        """v, dv/dq_hat and the error of v, clipped to [1e-300, v(0)]."""
+        with np.errstate(all="ignore"):
+            s = np.log(q_hat)
+            near = s <= self.last
+            v = self.value * np.exp(-self.power * (s - self.last))
+            slope, error = -self.power * v / q_hat, CONTINUED * v
+        if np.any(near):
+            here = evaluate_batch(
+                self.problem.signal, _BACKEND, q_hat[near], self.parameters, tolerance, floor
+            )
+            v[near], slope[near], error[near] = here
+        return Evaluation(np.clip(v, SMALLEST, self.error_at_zero), slope, error)
+
+
+@dataclass(frozen=True)
 class _Brackets:
     """Sign changes of f: which point, between which s, and a first guess."""
 
@@ -61,6 +117,15 @@ class _Brackets:
     lower: np.ndarray
     upper: np.ndarray
     guess: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Table:
+    """f and df/ds (points, grid), and where the sign of f is believed."""
+
+    f: np.ndarray
+    slope: np.ndarray
+    believed: np.ndarray
 
 
 def solve_points(
@@ -71,49 +136,68 @@ def solve_points(
     *,
     start: str = "global",
     tolerance: float = 1e-12,
+    exact: Sequence[Mapping[str, Fraction]] | None = None,
+    digits: int = POLISH_DIGITS,
 ) -> list[PointResult]:
     """Solve at one set of signal parameters and many sets of output parameters (arrays of one length).
 
-    ``recovered`` marks the noiseless points at or above the exact threshold of perfect recovery, where q_hat
-    = infinity is a
-    solution; at the threshold itself no finite precision can tell. ``start`` chooses among several
-    solutions: "global" the largest free entropy, "uninformed" the one reached from q = 0,
-    "informed" the one reached from q = 1.  Non-convergence is an outcome of the point.
+    ``recovered`` marks the points at which q_hat = infinity is a solution, the noiseless ones at or above the
+    exact threshold of perfect recovery; at the threshold itself no finite precision can tell.
+    ``start`` chooses
+    among several solutions: "global" the largest free entropy, "uninformed" the one reached from q = 0,
+    "informed" the one reached from q = 1.  With ``exact`` parameters, solutions that doubles cannot
+    resolve are
+    found and polished in as many digits as it takes (up to ``digits``, if that is more than 60).
+    Non-convergence is an outcome of the point.
     """
     points = len(next(iter(output.values())))
-    grid, at_zero = _grid(problem, output, tolerance)
-    table = evaluate_batch(problem.signal, _BACKEND, np.exp(grid), signal, 1e-10)
-    f, slope = _residual_table(problem, output, grid, table)
-    brackets = _brackets(grid, f, slope, recovered)
-    s, evaluations = _newton(problem, signal, output, brackets, tolerance)
-    roots = _roots(problem, signal, output, brackets.point, s, tolerance)
+    half = _Signal(problem, signal, float(problem.error_at_zero(_BACKEND, signal, tolerance)))
+    grid = _grid(problem, half.error_at_zero, output, tolerance)
+    v = half(np.exp(grid.s[: grid.table]), 1e-10, 0.0)
+    half = _continued(half, grid, v.value)
+    table = _residual_table(problem, half, output, grid, v, recovered)
+    brackets = _brackets(grid.s, table)
+    s, evaluations = _newton(problem, half, output, brackets, tolerance)
+    found = _roots(problem, half, output, brackets.point, s, tolerance)
     results = []
     for p in range(points):
-        mine = [r for r, owner in zip(roots, brackets.point, strict=True) if owner == p]
-        stable = [r for r in mine if r.slope < 1]
-        # the ends of the interval: q = 0 when the outputs of an uninformative v = 1 say nothing, q = 1
-        # without noise
-        if at_zero[p] == 0:
-            silent = _end_root(problem, signal, output, p, Outcome.UNINFORMATIVE)
-            mine.insert(0, silent)
-            if f[p, 0] < 0:
+        mine = [r for r, owner in zip(found, brackets.point, strict=True) if owner == p]
+        last = _unresolved(grid, table, p)
+        if exact is not None:
+            mine = _polished(problem, exact[p], mine, digits)
+            if last is not None and not recovered[p]:
+                mine.append(_beyond(problem, exact[p], last, digits))
+        elif last is not None and not recovered[p]:
+            mine.append(_nothing(Outcome.THRESHOLD))
+        genuine = [r for r in mine if r.outcome.converged] or mine
+        stable = [r for r in genuine if not r.slope >= 1]
+        # the ends of the interval: q_hat = 0 when the outputs of an uninformative v say nothing, and
+        # infinity without noise
+        if grid.at_zero[p] == 0:
+            silent = _end_root(problem, half, output, p, Outcome.UNINFORMATIVE)
+            genuine.insert(0, silent)
+            signs = table.f[p][table.believed[p]]
+            if not signs.size or signs[0] < 0:
                 stable.insert(0, silent)
         if recovered[p]:
-            exact = _end_root(problem, signal, output, p, Outcome.PERFECT_RECOVERY)
-            mine.append(exact)
-            stable.append(exact)
-        chosen = _choose(stable or mine, start)
-        overlaps = tuple(sorted(1 - r.v for r in mine))
-        results.append(PointResult(chosen, overlaps, evaluations + grid.size))
+            recovery = _end_root(problem, half, output, p, Outcome.PERFECT_RECOVERY)
+            genuine.append(recovery)
+            stable.append(recovery)
+        chosen = _choose(stable or genuine, start)
+        second = float(problem.second_moment(_BACKEND, signal))
+        overlaps = tuple(sorted(second - r.v for r in genuine if r.outcome.converged))
+        results.append(PointResult(chosen, overlaps, evaluations + grid.s.size))
     return results
 
 
 def _grid(
-    problem: PairProblem, output: Mapping[str, np.ndarray], tolerance: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Grid of s = log q_hat that holds every solution, and q_hat at v = 1 of each point."""
+    problem: PairProblem, error_at_zero: float, output: Mapping[str, np.ndarray], tolerance: float
+) -> _Grid:
+    """Grid of s = log q_hat that holds every solution."""
     points = len(next(iter(output.values())))
-    at_zero = evaluate_batch(problem.output, _BACKEND, np.ones(points), output, tolerance).value
+    at_zero = evaluate_batch(
+        problem.output, _BACKEND, np.full(points, error_at_zero), output, tolerance
+    ).value
     at_zero = np.where(np.abs(at_zero) < 1e-13, 0.0, at_zero)
     small = _at_small_error(problem, output, (1e-10, 1e-12))
     at_one = np.where(small[1] > 1.5 * small[0], np.inf, small[1])
@@ -123,11 +207,26 @@ def _grid(
         at_one = np.where(np.isfinite(at_one) | ~saturated, at_one, smaller[1])
     finite = at_one[np.isfinite(at_one)]
     low = LOWEST if np.any(at_zero == 0) else 0.9 * at_zero.min()
-    unbounded = NOISELESS if _grows_like_inverse(small) else NOISY
-    high = 1.2 * finite.max() if finite.size == points else unbounded
-    decades = np.log10(high / low)
+    unbounded = NOISELESS if _grows_like_inverse(small) or finite.size == points else NOISY
+    high = 1.2 * finite.max() if finite.size == points else FARTHEST
+    top = min(high, max(unbounded, 10 * low))
+    decades = np.log10(top / low)
     count = max(16, int(np.ceil((PER_DECADE if decades < 6 else COARSE) * decades)))
-    return np.linspace(np.log(low), np.log(high), count), at_zero
+    s = np.linspace(np.log(low), np.log(top), count)
+    steps = int(np.ceil(np.log10(high / top) / DECADES_APART))
+    far = np.linspace(np.log(top), np.log(high), steps + 1)[1:]
+    return _Grid(np.concatenate([s, far]), count, at_zero, np.isfinite(at_one))
+
+
+def _continued(half: _Signal, grid: _Grid, v: np.ndarray) -> _Signal:
+    """The signal half with the power law of the table's end beyond it, or beyond the last q_hat that doubles
+    take.
+    """
+    if grid.table == grid.s.size:
+        return half
+    last, before = grid.s[grid.table - 1], grid.s[grid.table - 2]
+    power = np.log(v[-2] / v[-1]) / (last - before)
+    return replace(half, last=last, value=v[-1], power=float(np.nan_to_num(power, nan=1.0)))
 
 
 def _at_small_error(
@@ -146,58 +245,143 @@ def _grows_like_inverse(small: list[np.ndarray]) -> bool:
 
 
 def _residual_table(
-    problem: PairProblem, output: Mapping[str, np.ndarray], grid: np.ndarray, table: Evaluation
-) -> tuple[np.ndarray, np.ndarray]:
-    """f and df/ds, of shape (points, grid)."""
-    points = len(next(iter(output.values())))
-    f, slope = np.empty((points, grid.size)), np.empty((points, grid.size))
-    v = np.clip(table.value, 1e-300, 1.0)
-    for p in range(points):
-        mine = {name: np.full(grid.size, values[p]) for name, values in output.items()}
-        half = evaluate_batch(problem.output, _BACKEND, v, mine, TABLE_TOLERANCE)
-        f[p] = np.log(half.value) - grid
-        slope[p] = half.slope / half.value * table.slope * np.exp(grid) - 1
-    return f, slope
+    problem: PairProblem,
+    half: _Signal,
+    output: Mapping[str, np.ndarray],
+    grid: _Grid,
+    table: Evaluation,
+    recovered: np.ndarray,
+) -> _Table:
+    """f, df/ds and where f is beyond its error, of shape (points, grid).
 
-
-def _brackets(grid: np.ndarray, f: np.ndarray, slope: np.ndarray, recovered: np.ndarray) -> _Brackets:
-    """Sign changes between neighbours, with the root of the cubic Hermite interpolant as a first guess.
-
-    On the way to perfect recovery f tends to a constant that is 0 at the threshold: a sign there is rounding.
+    On the way to perfect recovery f tends to a constant that is 0 at the threshold: a small f there is not
+    believed.  Nor is any where v is too small for a double and output(v) is not finite at v = 0.
     """
-    flat = recovered[:, None] & (grid > np.log(1e8)) & (np.abs(f) < 1e-4)
-    sign = np.where(flat, 1.0, np.sign(f))
-    point, left = np.nonzero((sign[:, :-1] * sign[:, 1:] < 0) | (sign[:, :-1] == 0))
-    step = grid[1] - grid[0]
+    points = len(next(iter(output.values())))
+    f, slope = np.empty((points, grid.s.size)), np.empty((points, grid.s.size))
+    believed = np.empty(f.shape, dtype=bool)
+    q_hat = np.exp(grid.s)
+    if grid.table < grid.s.size:
+        beyond = half(q_hat[grid.table :], np.inf)
+        table = Evaluation(*(np.concatenate([a, b]) for a, b in zip(table, beyond, strict=True)))
+    v = table.value
+    rounding = np.where(np.arange(grid.s.size) < grid.table, _rounding(q_hat, v), 0.0)
+    for p in range(points):
+        mine = {name: np.full(grid.s.size, values[p]) for name, values in output.items()}
+        outer = evaluate_batch(problem.output, _BACKEND, v, mine, TABLE_TOLERANCE)
+        with np.errstate(all="ignore"):
+            passed = np.abs(outer.slope / outer.value)
+            f[p] = np.log(outer.value) - grid.s
+            slope[p] = outer.slope / outer.value * table.slope * q_hat - 1
+            noise = passed * (table.error + rounding) + outer.error / outer.value
+            noise = 2 * noise + 16 * _EPS * (1 + np.abs(grid.s))
+        believed[p] = np.abs(f[p]) > noise  # not where anything is nan
+        if not grid.saturated[p]:
+            believed[p] &= v > SMALLEST
+        if recovered[p]:
+            believed[p] &= (q_hat < 1e8) | (np.abs(f[p]) > 1e-4)
+    return _Table(f, slope, believed)
+
+
+def _rounding(q_hat: Any, v: Any) -> Any:
+    """Error of v by rounding: a difference of two numbers of size 1/q_hat where that is large; where
+    it is small,
+    the edges of a law on two scales, 1 and 1/q_hat, are roots of one polynomial and lose up to half as many
+    digits.
+    """
+    return 4 * _EPS * (1 / q_hat + v * np.sqrt(q_hat))
+
+
+def _brackets(grid: np.ndarray, table: _Table) -> _Brackets:
+    """Changes between neighbouring believed signs, with the root of the cubic Hermite interpolant as a first
+    guess.
+    """
+    index = np.where(table.believed, np.arange(grid.size), -1)
+    before = np.maximum.accumulate(index, axis=1)[:, :-1]
+    sign = np.sign(table.f)
+    known = np.take_along_axis(sign, np.maximum(before, 0), axis=1)
+    point, right = np.nonzero(table.believed[:, 1:] & (before >= 0) & (known * sign[:, 1:] < 0))
+    left, right = before[point, right], right + 1
+    step = grid[right] - grid[left]
     low, high = np.zeros(point.size), np.ones(point.size)
-    f0, f1 = f[point, left], f[point, left + 1]
-    d0, d1 = slope[point, left] * step, slope[point, left + 1] * step
+    f0, f1 = table.f[point, left], table.f[point, right]
+    d0, d1 = table.slope[point, left] * step, table.slope[point, right] * step
     for _ in range(50):
         t = (low + high) / 2
         value = f0 + t * (d0 + t * (3 * (f1 - f0) - 2 * d0 - d1 + t * (2 * (f0 - f1) + d0 + d1)))
         same = np.sign(value) == np.sign(f0)
         low, high = np.where(same, t, low), np.where(same, high, t)
-    return _Brackets(point, grid[left], grid[left + 1], grid[left] + step * (low + high) / 2)
+    return _Brackets(point, grid[left], grid[right], grid[left] + step * (low + high) / 2)
+
+
+def _unresolved(grid: _Grid, table: _Table, p: int) -> float | None:
+    """q_hat of the last believed f > 0 when f then sinks into its error and does not come out again."""
+    believed = np.flatnonzero(table.believed[p])
+    if grid.saturated[p] or not believed.size or believed[-1] >= grid.table - 1:
+        return None
+    last = believed[-1]
+    if not table.f[p, last] > 0 or not np.all(np.isfinite(table.f[p, last : grid.table])):
+        return None
+    # an f that is lost because v has underflowed is not small
+    if np.abs(table.f[p, last : grid.table]).max() > 1.0:
+        return None
+    return float(np.exp(grid.s[last]))
+
+
+def _polished(
+    problem: PairProblem, exact: Mapping[str, Fraction], roots: list[Root], digits: int
+) -> list[Root]:
+    """The roots, those that doubles leave uncertain finished in more digits; each once."""
+    kept: list[Root] = []
+    for root in roots:
+        far = not root.outcome.converged or root.q_hat >= NOISELESS
+        better = _refined(problem, exact, Fraction(root.q_hat)) if far or not _sharp(root) else root
+        if all(abs(better.q_hat - r.q_hat) > 1e-9 * r.q_hat for r in kept):
+            kept.append(better)
+    return kept
+
+
+def _sharp(root: Root) -> bool:
+    return root.errors.total <= min(POLISH_ABOVE, POLISH_RELATIVE * root.v)
+
+
+def _refined(problem: PairProblem, exact: Mapping[str, Fraction], q_hat: Fraction) -> Root:
+    fine = refine(problem, exact, q_hat, POLISH_DIGITS, Arb)
+    return Root(
+        float(fine.q_hat),
+        float(fine.v),
+        float(fine.free_entropy),
+        fine.residual,
+        fine.errors,
+        fine.slope,
+        Outcome.CONVERGED if fine.converged else Outcome.RESIDUAL,
+    )
+
+
+def _beyond(problem: PairProblem, exact: Mapping[str, Fraction], last: float, digits: int) -> Root:
+    """The root beyond the last f that doubles resolve, or the reason why there is none."""
+    q_hat = far_root(problem, exact, last, digits, Arb)
+    return _nothing(Outcome.THRESHOLD) if q_hat is None else _refined(problem, exact, q_hat)
 
 
 def _step(
     problem: PairProblem,
-    signal: Mapping[str, Any],
+    half: _Signal,
     output: Mapping[str, Any],
     s: np.ndarray,
     tolerance: float,
 ) -> tuple[np.ndarray, np.ndarray, Evaluation, Evaluation]:
     """f, the derivative of one pass of updates in log q_hat, and both halves."""
     q_hat = np.exp(s)
-    inner = evaluate_batch(problem.signal, _BACKEND, q_hat, signal, tolerance)
-    outer = evaluate_batch(problem.output, _BACKEND, np.clip(inner.value, 1e-300, 1.0), output, tolerance)
+    inner = half(q_hat, tolerance)
+    outer = evaluate_batch(problem.output, _BACKEND, inner.value, output, tolerance)
     with np.errstate(all="ignore"):
         return np.log(outer.value) - s, outer.slope / outer.value * inner.slope * q_hat, inner, outer
 
 
 def _newton(
     problem: PairProblem,
-    signal: Mapping[str, float],
+    half: _Signal,
     output: Mapping[str, np.ndarray],
     brackets: _Brackets,
     tolerance: float,
@@ -213,7 +397,7 @@ def _newton(
         if pending.size == 0:
             break
         mine = {name: values[brackets.point[pending]] for name, values in output.items()}
-        f, gain, _, _ = _step(problem, signal, mine, s[pending], tolerance)
+        f, gain, _, _ = _step(problem, half, mine, s[pending], tolerance)
         evaluations += pending.size
         if iteration == 0:
             rising[pending] = gain > 1
@@ -232,7 +416,7 @@ def _newton(
 
 def _roots(
     problem: PairProblem,
-    signal: Mapping[str, float],
+    half: _Signal,
     output: Mapping[str, np.ndarray],
     point: np.ndarray,
     s: np.ndarray,
@@ -242,10 +426,10 @@ def _roots(
     if s.size == 0:
         return []
     mine = {name: values[point] for name, values in output.items()}
-    f, gain, inner, outer = _step(problem, signal, mine, s, tolerance)
+    f, gain, inner, outer = _step(problem, half, mine, s, tolerance)
     s = s - f / (gain - 1)  # a last correction, smaller than what was just measured
     q_hat, v = np.exp(s), inner.value - inner.slope * np.exp(s) * f / (gain - 1)
-    both = {**{name: np.full(s.size, value) for name, value in signal.items()}, **mine}
+    both = {**{name: np.full(s.size, value) for name, value in half.parameters.items()}, **mine}
     phi = _batch_entropy(problem, q_hat, v, both)
     stiffness = np.maximum(np.abs(1 - gain), 1e-12)
     passed = np.abs(outer.slope) / outer.value
@@ -253,15 +437,14 @@ def _roots(
         np.abs(inner.slope) * q_hat * (inner.error * passed + outer.error / outer.value) / stiffness
         + inner.error
     )
-    # v is a difference of two numbers of size 1/q_hat
-    rounding = 4 * _EPS / q_hat * (1 + np.abs(inner.slope) * q_hat * passed / stiffness)
+    rounding = _rounding(q_hat, inner.value) * (1 + np.abs(inner.slope) * q_hat * passed / stiffness)
     iteration = np.abs(inner.slope) * q_hat * f * f
     roots = []
     for k in range(s.size):
         errors = Errors(float(iteration[k]), float(quadrature[k]), float(rounding[k]))
         residual = float(abs(f[k]))
         # rounding of v moves f by its relative error: that much residual is not for the iteration to remove
-        allowed = 1e-11 + 8 * _EPS / q_hat[k] * passed[k]
+        allowed = 1e-11 + 2 * _rounding(q_hat[k], v[k]) * passed[k]
         if not (np.isfinite(phi[k]) and residual <= allowed):
             outcome = Outcome.RESIDUAL
         elif not errors.quadrature <= 1e-10 + 64 * errors.rounding:
@@ -284,7 +467,7 @@ def _batch_entropy(problem: PairProblem, q_hat: Any, v: Any, parameters: Mapping
 
 def _end_root(
     problem: PairProblem,
-    signal: Mapping[str, float],
+    half: _Signal,
     output: Mapping[str, np.ndarray],
     p: int,
     outcome: Outcome,
@@ -292,20 +475,27 @@ def _end_root(
     exact = Errors(0.0, 0.0, 0.0)
     if outcome is Outcome.PERFECT_RECOVERY:
         return Root(np.inf, 0.0, np.inf, 0.0, exact, 0.0, outcome)
-    mine = {**signal, **{name: values[p] for name, values in output.items()}}
+    mine = {**half.parameters, **{name: values[p] for name, values in output.items()}}
     tiny = np.array([LOWEST])  # Phi is linear in q_hat there
     phi = _batch_entropy(
-        problem, tiny, np.array([1.0]), {name: np.array([value]) for name, value in mine.items()}
+        problem,
+        tiny,
+        np.array([half.error_at_zero]),
+        {name: np.array([value]) for name, value in mine.items()},
     )
-    return Root(0.0, 1.0, float(phi[0]), 0.0, exact, 0.0, outcome)
+    return Root(0.0, half.error_at_zero, float(phi[0]), 0.0, exact, 0.0, outcome)
 
 
 def _choose(roots: list[Root], start: str) -> Root:
     if not roots:
-        nothing = Errors(np.inf, np.inf, np.inf)
-        return Root(np.nan, np.nan, np.nan, np.inf, nothing, np.nan, Outcome.NO_SOLUTION)
+        return _nothing(Outcome.NO_SOLUTION)
     if start == "uninformed":
         return max(roots, key=lambda r: r.v)
     if start == "informed":
         return min(roots, key=lambda r: r.v)
     return max(roots, key=lambda r: r.free_entropy)
+
+
+def _nothing(outcome: Outcome) -> Root:
+    unknown = Errors(np.inf, np.inf, np.inf)
+    return Root(np.nan, np.nan, np.nan, np.inf, unknown, np.nan, outcome)

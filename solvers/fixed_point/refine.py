@@ -1,4 +1,12 @@
-"""From a solution in doubles to one in any number of digits: Newton at rising precision."""
+"""From a solution in doubles to one in any number of digits: Newton at rising precision.
+
+Digits are relative, of v as of q_hat.  Three things cost digits, and the precision is raised by as
+many: v is a
+difference of numbers of size 1/q_hat where q_hat is small; where the two curves are nearly tangent, or nearly
+proportional as on the way to perfect recovery, an error of v counts 1/|1 - gain| times in q_hat; and a
+small v
+takes a smaller error.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +21,9 @@ from solvers.solution import Errors
 
 GUARD = 12  # digits carried beyond those asked for
 FIRST = 30  # digits of the first step from doubles
-MAX_STEPS = 12
+MAX_STEPS = 20
+REACH = 100  # largest factor of one step: Newton overshoots where the residual is nearly flat
+STEEP = 1e-6  # |1 - gain| below which the derivative, of half the digits, gives way to a divided difference
 
 
 class Refined(NamedTuple):
@@ -32,22 +42,21 @@ class Refined(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Newton:
-    """One Newton step at one precision: the new q_hat, the new v, and what was measured on the way."""
+class Cycle:
+    """One pass q_hat -> v -> q_hat at one precision: ``gap`` is output(v) - q_hat."""
 
     q_hat: Any
-    v: Any
-    gap: float
-    gain: float
-    moved: float
     inner: Evaluation
+    outer: Evaluation
+    gap: Any
+    gain: Any
     level: int
 
 
 def refine(
     problem: PairProblem,
     parameters: Mapping[str, Fraction],
-    q_hat: float,
+    q_hat: float | Fraction,
     digits: int,
     make_backend: Callable[[int], Any],
 ) -> Refined:
@@ -56,60 +65,138 @@ def refine(
     Each Newton step roughly doubles the digits, so most work is done at the last precision. The derivative of
     a spectral integral has half the digits of its value: convergence is a little slower than quadratic.
     """
-    extra = max(0, int(-log10(q_hat)))  # v is a difference of numbers of size 1/q_hat
-    final, precision = digits + GUARD + extra, FIRST + extra
+    exact = Fraction(q_hat)
+    extra = max(0, -_decimal_exponent(exact))
+    lost, precision, level, evaluations = 0, FIRST + extra, LEVELS.start, 0
     small = 10.0 ** -(digits + 2)
-    exact, level, evaluations = Fraction(q_hat), LEVELS.start, 0
-    while precision < final:
-        backend = make_backend(precision)
-        step = _step(problem, backend, parameters, exact, 10.0 ** -(precision - GUARD - extra), level)
-        exact, level, evaluations = backend.to_fraction(step.q_hat), step.level, evaluations + 1
-        precision *= 2
-    backend = make_backend(final)
     for _ in range(MAX_STEPS):
-        step = _step(problem, backend, parameters, exact, small, level)
-        exact, level, evaluations = backend.to_fraction(step.q_hat), step.level, evaluations + 1
-        if step.moved < small:
+        final = digits + GUARD + extra + lost
+        precision = min(precision, final)
+        backend = make_backend(precision)
+        accuracy = small if precision == final else 10.0 ** -(precision - GUARD - extra - lost)
+        cycle = run_cycle(problem, backend, parameters, exact, accuracy * 10.0**-lost, level)
+        level, evaluations = cycle.level, evaluations + 1
+        stiff = _lost_digits(cycle.gain)
+        if stiff > lost:  # found to be stiffer than the precision of this step allowed for
+            lost = stiff
+            if precision < FIRST + extra + lost:
+                precision = FIRST + extra + lost
+                continue
+        moved, step = _step(problem, parameters, backend, cycle, accuracy, lost)
+        exact = min(max(exact + backend.to_fraction(step), exact / REACH), exact * REACH)
+        if precision == digits + GUARD + extra + lost and moved < small:
             break
-    with backend.context():
-        numbers = {name: backend.number(x) for name, x in parameters.items()}
-        phi, _ = at_level(
-            lambda k: problem.free_entropy(backend, k, step.q_hat, step.v, numbers), small, level
-        )
-        stiffness = max(abs(1 - step.gain), 1e-12)
-        errors = Errors(
-            iteration=step.moved**2 + step.moved * 10.0 ** (-digits // 2),
-            quadrature=float(step.inner.error) * (1 + abs(step.gain) / stiffness),
-            rounding=backend.radius(step.inner.value) / stiffness,
-        )
-        entropy, overlap = backend.midpoint(phi.value), backend.midpoint(1 - step.v)
-    converged = step.moved < small and bool(step.inner.error <= small)
-    return Refined(
-        step.q_hat, step.v, overlap, entropy, step.gap, errors, step.gain, backend, evaluations, converged
-    )
+        precision *= 2
+    else:
+        moved = max(moved, 2 * small)
+    return _finish(problem, parameters, backend, cycle, step, moved, small, digits, lost, evaluations)
 
 
-def _step(
+def run_cycle(
     problem: PairProblem,
     backend: Any,
     parameters: Mapping[str, Fraction],
     exact: Fraction,
-    tolerance: float,
-    level: int,
-) -> _Newton:
+    accuracy: float,
+    level: int = LEVELS.start,
+) -> Cycle:
+    """Evaluate both halves at q_hat, to a relative accuracy."""
     with backend.context():
         numbers = {name: backend.number(x) for name, x in parameters.items()}
         q_hat = backend.number(exact)
-        inner, level = at_level(lambda k: problem.signal(backend, k, q_hat, numbers), tolerance, level)
-        outer, _ = at_level(lambda k: problem.output(backend, k, inner.value, numbers), tolerance)
-        gain = outer.slope * inner.slope
-        step = (outer.value - q_hat) / (1 - gain)
-        return _Newton(
-            q_hat=backend.midpoint(q_hat + step),
-            v=backend.midpoint(inner.value + inner.slope * step),
-            gap=abs(float(outer.value / q_hat - 1)),
-            gain=float(gain),
-            moved=abs(float(step)) / abs(float(q_hat)),
-            inner=inner,
-            level=level,
+        inner, level = at_level(
+            lambda k: problem.signal(backend, k, q_hat, numbers), accuracy, level, relative=True
         )
+        outer, _ = at_level(lambda k: problem.output(backend, k, inner.value, numbers), accuracy)
+        return Cycle(q_hat, inner, outer, outer.value - q_hat, outer.slope * inner.slope, level)
+
+
+def _step(
+    problem: PairProblem,
+    parameters: Mapping[str, Fraction],
+    backend: Any,
+    cycle: Cycle,
+    accuracy: float,
+    lost: int,
+) -> tuple[float, Any]:
+    """(size relative to q_hat, Newton's step); the slope is a divided difference where gain is nearly 1."""
+    with backend.context():
+        slope = cycle.gain - 1
+        if lost > -log10(STEEP):
+            near = backend.to_fraction(cycle.q_hat) * (1 + Fraction(1, 10**6))
+            other = run_cycle(problem, backend, parameters, near, accuracy * 10.0 ** -(lost + 6), cycle.level)
+            slope = (other.gap - cycle.gap) / (other.q_hat - cycle.q_hat)
+        step = backend.midpoint(-cycle.gap / slope)
+        return abs(float(step / cycle.q_hat)), step
+
+
+def _finish(
+    problem: PairProblem,
+    parameters: Mapping[str, Fraction],
+    backend: Any,
+    cycle: Cycle,
+    step: Any,
+    moved: float,
+    small: float,
+    digits: int,
+    lost: int,
+    evaluations: int,
+) -> Refined:
+    """The last step's numbers, the free entropy and what is known of their errors."""
+    with backend.context():
+        numbers = {name: backend.number(x) for name, x in parameters.items()}
+        q_hat = backend.midpoint(cycle.q_hat + step)
+        v = backend.midpoint(cycle.inner.value + cycle.inner.slope * step)
+        phi, _ = at_level(lambda k: problem.free_entropy(backend, k, q_hat, v, numbers), small, cycle.level)
+        gain = float(cycle.gain)
+        stiffness = max(abs(1 - gain), 10.0**-lost * 1e-2, 1e-300)
+        size = float(v)
+        errors = Errors(
+            iteration=size * (moved**2 + moved * 10.0 ** (-digits // 2)),
+            quadrature=float(cycle.inner.error) * (1 + abs(gain) / stiffness),
+            rounding=backend.radius(cycle.inner.value) / stiffness,
+        )
+        second = problem.second_moment(backend, {name: numbers[name] for name in problem.signal_parameters})
+        entropy, overlap = backend.midpoint(phi.value), backend.midpoint(second - v)
+        residual = abs(float(cycle.gap / cycle.q_hat))
+    converged = moved < small and errors.quadrature <= 20 * small * max(min(size, 1.0), 1e-300)
+    return Refined(q_hat, v, overlap, entropy, residual, errors, gain, backend, evaluations, bool(converged))
+
+
+def entropy_at_zero(
+    problem: PairProblem,
+    parameters: Mapping[str, Fraction],
+    digits: int,
+    make_backend: Callable[[int], Any],
+) -> tuple[Any, Any, Any]:
+    """(Phi, v, backend) at q_hat = 0, where the terms of Phi may be singular although their sum is not.
+
+    At v = v(0) Phi is stationary in q_hat: Phi(q_hat) = Phi(0) + O(q_hat^2), and 2 Phi(e) - Phi(2 e) removes
+    what rounding of v leaves of the linear term.  With e = 10^-(digits/2 + 4) the rest is below the digits.
+    """
+    places = digits // 2 + 4
+    small = 10.0 ** -(digits + 2)
+    backend = make_backend(digits + GUARD + 2 * places)
+    with backend.context():
+        numbers = {name: backend.number(x) for name, x in parameters.items()}
+        v = problem.error_at_zero(backend, {name: numbers[name] for name in problem.signal_parameters}, small)
+        near, far = (
+            at_level(
+                lambda k, x=x: problem.free_entropy(backend, k, backend.rational(x, 10**places), v, numbers),
+                small,
+            )[0].value
+            for x in (1, 2)
+        )
+        return backend.midpoint(2 * near - far), v, backend
+
+
+def _lost_digits(gain: Any) -> int:
+    """-log10 |1 - gain|, at least 0."""
+    size = abs(1 - gain)
+    value = float(size)
+    return 0 if value >= 1 or value <= 0 else int(-log10(value)) + (1 if value < 1e-3 else 0)
+
+
+def _decimal_exponent(x: Fraction) -> int:
+    """floor(log10 x), within one, of a positive number of any size."""
+    return int((x.numerator.bit_length() - x.denominator.bit_length()) * 0.30103)

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from fractions import Fraction
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,9 +43,9 @@ def _stack(coefficients: Sequence[Any], shape: tuple[int, ...], backend: Any) ->
     return np.stack([np.broadcast_to(backend.array(c), shape) for c in coefficients], axis=-1)
 
 
-def _strip_zeros(coefficients: Array, backend: Any) -> tuple[Array, int]:
+def _strip_zeros(coefficients: Array) -> tuple[Array, int]:
     """One polynomial without its exact zeros: leading coefficients dropped, roots at 0 divided out."""
-    nonzero = np.flatnonzero(backend.to_float(coefficients))
+    nonzero = np.flatnonzero([bool(c != 0) for c in coefficients])  # a double would underflow
     return coefficients[nonzero[0] : nonzero[-1] + 1], coefficients.size - 1 - int(nonzero[-1])
 
 
@@ -52,7 +54,7 @@ def _branch_points(branch: Array, backend: Any) -> list[Array]:
     groups: dict[tuple[int, int], list[int]] = {}
     stripped = []
     for index, row in enumerate(branch):
-        bare, at_zero = _strip_zeros(row, backend)
+        bare, at_zero = _strip_zeros(row)
         stripped.append(bare)
         groups.setdefault((bare.size, at_zero), []).append(index)
     points: list[Array] = [np.empty(0)] * len(branch)
@@ -75,24 +77,68 @@ class _Candidate(NamedTuple):
     owner: int
     lower: Any
     upper: Any
-    cuts: list[float]
+    cuts: list[Any]
 
 
 def _candidates(owner: int, points: Array, nonnegative: bool, backend: Any) -> list[_Candidate]:
+    """The intervals of one law.
+
+    A branch point counts as real when its imaginary part is at the rounding of a double root, which has half
+    the digits: anything larger is a pair that has left the axis.  Edges are told apart, and ordered, by their
+    exact values: two of them may agree to many more digits than a double holds.
+    """
     floats: Any = np.asarray(backend.to_float(points), dtype=complex)
-    real = np.abs(floats.imag) <= 1e-9 * np.abs(floats.real)
+    real = np.abs(floats.imag) <= _real_tolerance(backend) * np.abs(floats.real)
     if nonnegative:
         real &= floats.real >= 0
-    exact = {float(f.real): backend.re(p) for f, p, keep in zip(floats, points, real, strict=True) if keep}
+    exact: Callable[[Any], Any] = float if backend.name == "float64" else backend.to_fraction
+    edges = {exact(backend.re(p)): backend.re(p) for p, keep in zip(points, real, strict=True) if keep}
     if nonnegative:
-        exact.setdefault(0.0, backend.number(0))
-    edges = sorted(exact)
-    pairs = floats[~real & (floats.imag > 0)]
+        edges.setdefault(exact(backend.number(0)), backend.number(0))
+    pairs = [
+        (exact(backend.re(p)), f.imag, backend.re(p))
+        for p, f, keep in zip(points, floats, ~real & (floats.imag > 0), strict=True)
+        if keep
+    ]
     found = []
-    for a, b in itertools.pairwise(edges):
-        near = [p.real for p in pairs if a < p.real < b and p.imag < 0.5 * min(p.real - a, b - p.real)]
-        found.append(_Candidate(owner, exact[a], exact[b], sorted(near)))
+    for a, b in itertools.pairwise(sorted(edges)):
+        near = sorted(
+            (x, number) for x, height, number in pairs if a < x < b and height < 0.5 * min(x - a, b - x)
+        )
+        found.append(_Candidate(owner, edges[a], edges[b], [number for _, number in near]))
     return found
+
+
+def _real_tolerance(backend: Any) -> float:
+    """Relative imaginary part below which a branch point is real: half of the digits, less one or two."""
+    return 1e-9 if backend.name == "float64" else 10.0 ** -(0.45 * backend.digits)
+
+
+@lru_cache(maxsize=32)
+def _finer(backend: Any) -> Any:
+    """The backend at twice the digits, for branch points: two edges about to meet are a double root and lose
+    half of them.  Doubles have no finer relative.
+    """
+    return backend if backend.name == "float64" else type(backend)(2 * backend.digits)
+
+
+def _edges(
+    backend: Any, branch: Coefficients, nonnegative: bool, values: Sequence[Array], size: int
+) -> list[_Candidate]:
+    """The candidate intervals of every law of the batch, as numbers of the backend."""
+    finer = _finer(backend)
+    if finer is backend:
+        points = _branch_points(_stack(branch(*values), (size,), backend), backend)
+        return [c for i in range(size) for c in _candidates(i, points[i], nonnegative, backend)]
+    with finer.context():
+        same = [finer.array([finer.number(backend.to_fraction(x)) for x in v]) for v in values]
+        points = _branch_points(_stack(branch(*same), (size,), finer), finer)
+        found = [c for i in range(size) for c in _candidates(i, points[i], nonnegative, finer)]
+
+    def number(x: Any) -> Any:
+        return backend.number(finer.to_fraction(x))
+
+    return [_Candidate(c.owner, number(c.lower), number(c.upper), [number(x) for x in c.cuts]) for c in found]
 
 
 def _pieces(
@@ -100,8 +146,7 @@ def _pieces(
 ) -> tuple[Array, Array, Array]:
     """(owner, lower, upper) of the pieces of the supports of a batch of laws; values are one-dimensional."""
     size = values[0].size if values else 1
-    points = _branch_points(_stack(branch(*values), (size,), backend), backend)
-    candidates = [c for i in range(size) for c in _candidates(i, points[i], nonnegative, backend)]
+    candidates = _edges(backend, branch, nonnegative, values, size)
     owner = np.array([c.owner for c in candidates], dtype=int)
     middle = backend.array([(c.lower + c.upper) / 2 for c in candidates])
     at = [v[owner] for v in values]
@@ -110,10 +155,27 @@ def _pieces(
     carries = imaginary > 1e-7 * np.abs(roots).min(axis=-1)
     pieces = []
     for c in (c for c, yes in zip(candidates, carries, strict=True) if yes):
-        ends = [c.lower, *(backend.number(x) for x in c.cuts), c.upper]
-        pieces.extend((c.owner, a, b) for a, b in itertools.pairwise(ends))
+        pieces.extend((c.owner, a, b) for a, b in itertools.pairwise([c.lower, *c.cuts, c.upper]))
     owners, lower, upper = zip(*pieces, strict=True)
     return np.array(owners), backend.array(lower), backend.array(upper)
+
+
+def _lowest_root(backend: Any, coefficients: Array) -> Array:
+    """The physical root.  Coefficients beyond the range of a double, in which the backends start, are brought
+    back: g = t h with a power t of 2 such that the first and the last are equal in size.
+    """
+    if backend.name == "float64":
+        return backend.lowest_root(coefficients)
+    floats = np.abs(backend.to_float(coefficients))
+    size = floats.max(axis=-1)
+    if np.all(np.isfinite(size) & (floats[..., 0] > 1e-280 * size)):
+        return backend.lowest_root(coefficients)
+    degree = coefficients.shape[-1] - 1
+    first, last = (backend.abs(coefficients[..., k]) for k in (0, -1))
+    exponent = np.round(backend.to_float(backend.log(last / first)) / (degree * np.log(2)))
+    t = np.frompyfunc(lambda e: backend.number(Fraction(2) ** int(e)), 1, 1)(exponent.astype(float))
+    powers = np.stack([t ** (degree - k) for k in range(degree + 1)], axis=-1)
+    return t * backend.lowest_root(coefficients * powers / coefficients[..., -1:])
 
 
 def spectral_nodes(
@@ -156,7 +218,7 @@ def spectral_nodes(
     if nonnegative:
         x, weights = x * x, 2 * x * weights
     at = [v[owner][:, None] for v in flat]
-    g = backend.lowest_root(_stack(coefficients(x, *at), x.shape, backend))
+    g = _lowest_root(backend, _stack(coefficients(x, *at), x.shape, backend))
     return SpectralNodes(batch, owner, x, g, weights)
 
 
