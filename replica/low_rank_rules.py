@@ -21,9 +21,7 @@ Q_U_HAT, Q_V_HAT = sp.Symbol(r"\hat{Q}_u"), sp.Symbol(r"\hat{Q}_v")
 
 
 class SpikedEvidence(sp.Expr):
-    """(1/N) log E[L^n], L the likelihood ratio of Y = sqrt(lambda/N) x x^T + W to noise alone. Args:
-    lambda, n.
-    """
+    """(1/N) log E[L^n], L the likelihood ratio of Y = sqrt(lambda/N) x x^T + W to noise. Args: lambda, n."""
 
     def _latex(self, printer: Any) -> str:
         strength, replicas = (printer._print(a) for a in self.args)
@@ -32,9 +30,7 @@ class SpikedEvidence(sp.Expr):
 
 
 class RectangularEvidence(sp.Expr):
-    """(1/N) log E[L^n] for Y = sqrt(lambda/N) u v^T + W, u of N and v of alpha N coordinates. Args: lambda,
-    n.
-    """
+    """The same for Y = sqrt(lambda/N) u v^T + W, u of N and v of alpha N coordinates. Args: lambda, n."""
 
     def _latex(self, printer: Any) -> str:
         strength, replicas = (printer._print(a) for a in self.args)
@@ -64,8 +60,8 @@ def _average_noise(expr: sp.Expr) -> sp.Expr:
 
 
 def _check_average_noise(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
-    """For explicit replicas: the Gaussian average over the noise entry by entry, replica 0 being the
-    teacher, against the sum over pairs in the result with the overlaps of these replicas.
+    """For explicit replicas: the Gaussian average over the noise entry by entry, replica 0 being the teacher,
+    against the sum over pairs in the result with the overlaps of these replicas.
     """
     strength = sp.Rational(7, 5)
     square = before.has(SpikedEvidence)
@@ -96,7 +92,7 @@ def _check_average_noise(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, .
             for b in range(a + 1, size):
                 left, right = ((m[a, :] * m[b, :].T)[0] for m in (u, v))
                 product = left * right / rows**2
-                if square:
+                if square:  # i < j counts half of what is left without the diagonal
                     product -= sp.Add(*(u[a, i] ** 2 * u[b, i] ** 2 for i in range(rows))) / rows**2
                 overlap_terms += product
         coefficient = _coupling(after).subs({lam: strength, alpha: sp.Rational(columns, rows)})
@@ -119,8 +115,11 @@ def _coupling(after: sp.Expr) -> sp.Expr:
 
 
 average_noise = Rule(
-    "average over the noise; overlaps", Kind.LIMIT, _average_noise, "Gaussian noise given the replicas, one
-    of which is the teacher; Laplace's method in the overlaps and their " "conjugates at N -> infinity; the
-    diagonal i = j is of lower order", _check_average_noise, ((n, "number of replicas beside the
-    teacher"),),
+    "average over the noise; overlaps",
+    Kind.LIMIT,
+    _average_noise,
+    "Gaussian noise given the replicas, one of which is the teacher; Laplace's method in the overlaps and "
+    "their conjugates at N -> infinity; the diagonal i = j is of lower order",
+    _check_average_noise,
+    ((n, "number of replicas beside the teacher"),),
 )

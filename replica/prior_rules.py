@@ -28,8 +28,8 @@ Z_IN_MEANING = (Z_IN, "moment generating function of the prior, E_x exp(B x - A 
 
 
 def insert_prior(prior: Any, strength: sp.Symbol = q_hat) -> Rule:
-    """Coordinates decouple: E_z[X log X] of one coordinate, X = Z_in(q_hat, B) with B = sqrt(q_hat) z, by the law
-    of B given x.  ``strength`` is the conjugate whose signal has this prior.
+    """Coordinates decouple: E_z[X log X] of one coordinate, X = Z_in(q_hat, B) with B = sqrt(q_hat) z, by the
+    law of B given x.  ``strength`` is the conjugate whose signal has this prior.
     """
 
     def node_of(expr: sp.Expr) -> LikelihoodEntropy:
@@ -67,8 +67,8 @@ def insert_prior(prior: Any, strength: sp.Symbol = q_hat) -> Rule:
 
 
 def observed_average(prior: Any, body: sp.Expr, strength: sp.Expr) -> sp.Expr:
-    """E of body(A, B) over B = A x + sqrt(A) z at A = ``strength``, x from the prior, in closed form where a rule
-    gives one.
+    """E of body(A, B) over B = A x + sqrt(A) z at A = ``strength``, x from the prior, in closed form where a
+    rule gives one.
     """
     return cancel_rational(evaluate_inside(prior.observed(body).subs(A, strength)))
 

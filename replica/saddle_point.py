@@ -16,8 +16,8 @@ from replica.expr.printing import aligned, document
 class Cycle(NamedTuple):
     """A saddle point reduced to one pair of unknowns: the error v = E x^2 - q and its conjugate.
 
-    ``error`` is v as a function of q_hat, ``conjugate`` is q_hat as a function of q, ``entropy`` is Phi(q, q_hat);
-    ``second_moment`` is E x^2 and ``prior_error`` v at q_hat = 0.
+    ``error`` is v as a function of q_hat, ``conjugate`` is q_hat as a function of q, ``entropy`` is
+    Phi(q, q_hat); ``second_moment`` is E x^2 and ``prior_error`` v at q_hat = 0.
     """
 
     error: sp.Expr

@@ -380,7 +380,7 @@ class log_ndtr_interval(StableFunction):
         return sign * sp.exp(-(end**2) / 2 - sp.log(2 * sp.pi) / 2 - self)
 
     def _eval_rewrite_as_log(self, a: sp.Expr, b: sp.Expr, **kwargs: Any) -> sp.Expr:
-        return sp.log(ndtr(b) - ndtr(a))
+        return sp.log(sp.Add(ndtr(b), -1 * ndtr(a)))  # pyright: ignore
 
     def _latex(self, printer: Any, exp: str | None = None) -> str:
         a, b = (printer._print(arg) for arg in self.args)
@@ -407,7 +407,7 @@ class ndtr_interval(StableFunction):
         """The density at the end."""
         if argindex not in (1, 2):
             raise ArgumentIndexError(self, argindex)
-        return npdf(self.args[1]) if argindex == 2 else -npdf(self.args[0])
+        return npdf(self.args[1]) if argindex == 2 else -1 * npdf(self.args[0])  # pyright: ignore
 
     def _eval_is_positive(self) -> bool | None:
         return True if all(arg.is_real for arg in self.args) else None

@@ -10,8 +10,8 @@ matrix mmse        (E x^2)^2 - m^2 per entry; E u^2 E v^2 - m_u m_v
 free entropy       Phi = lim (1/N) E log of the likelihood ratio to noise alone (lambda = 0: Phi = 0)
 =================  ==========================================================================================
 
-T. Lesieur, F. Krzakala and L. Zdeborova, J. Stat. Mech. (2017) 073403; M. Lelarge and L. Miolane, Probab. Theory
-Relat. Fields 173 (2019) 859 (proof).
+T. Lesieur, F. Krzakala and L. Zdeborova, J. Stat. Mech. (2017) 073403; M. Lelarge and L. Miolane, Probab.
+Theory Relat. Fields 173 (2019) 859 (proof).
 """
 
 # SymPy's annotations say Basic (or a class) for what is an expression:
@@ -37,7 +37,7 @@ from replica.low_rank_rules import Q_U, Q_U_HAT, Q_V, Q_V_HAT, RectangularEviden
 from replica.parameters import Parameter
 from replica.replica_rules import Overlap
 from replica.saddle_point import Cycle, SaddlePoint
-from replica.symbols import PARAMETERS, A, alpha, lam, n, q, q_hat
+from replica.symbols import PARAMETERS, alpha, lam, n, q, q_hat
 
 PHI = sp.Symbol("Phi")
 Q_OF_U, Q_OF_V = sp.Symbol("q_u", nonnegative=True), sp.Symbol("q_v", nonnegative=True)
@@ -77,7 +77,7 @@ class SpikedMatrix:
 
     @property
     def control_parameters(self) -> tuple[Parameter, ...]:
-        """lam; alpha where the matrix is rectangular; those of the priors, shared where they have the same name."""
+        """lam; alpha where the matrix is rectangular; those of the priors (one value for a shared name)."""
         own = (ASPECT, STRENGTH) if self.rectangular else (STRENGTH,)
         priors = (self.prior, self.second_prior) if self.rectangular else (self.prior,)
         return tuple(dict.fromkeys((*own, *(p for prior in priors for p in prior.parameters))))
