@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import sympy as sp
 
-from replica.lowering.message_passing import hilbert_transform, output_functions
+from replica.ingredients.factors import GaussianFactors
+from replica.ingredients.priors import Prior
+from replica.lowering.message_passing import hilbert_transform, input_functions, output_functions
 from replica.lowering.problem import pair_problem
+from replica.models.teacher_student import TeacherStudent
 from replica.parameters import validate
+from replica.symbols import PARAMETERS
 from solvers.backends.float64 import Float64
 from solvers.errors import InputError
 from solvers.problem import evaluate_batch
-from solvers.simulate.amp import AmpRun, gamp
+from solvers.simulate.amp import AmpRun, Denoiser, gamp, separable
 from solvers.simulate.ensemble import mean_and_error, run_seeds
 from solvers.simulate.instances import bilinear_instance, draw_outputs, informed_start, sample_count
 from solvers.simulate.rotational import rectangular_denoiser
-from solvers.simulate.sensing import GIB, DenseGaussianSensing
+from solvers.simulate.sensing import GIB, DenseGaussianSensing, FloatArray
 
 Progress = Callable[[int, int], None]
 START_OVERLAP = Fraction(1, 2)
-"""Overlap of the start given to an even channel, for which the estimate 0 is a fixed point."""
+"""Overlap, relative to the variance of the signal, of the start given where the estimate 0 is a fixed
+point: an even channel and a signal of mean 0."""
 NOISELESS_DAMPING = 0.1
+MATRIX_SIZE, VECTOR_SIZE = 100, 2000
+"""Sizes by default: d and N."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes of an instance; ``ratios`` are the control parameters that they realise exactly."""
+    """The sizes of a matrix signal; ``ratios`` are the control parameters that they realise exactly."""
 
     d: int
     L: int
@@ -46,6 +54,76 @@ class Sizes:
             "rho": Fraction(self.r, self.d),
         }
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of the signal."""
+        return self.d, self.L
+
+    @property
+    def samples(self) -> int:
+        """How many outputs."""
+        return self.n
+
+    @property
+    def label(self) -> str:
+        """The size that the others follow from."""
+        return f"d = {self.d}"
+
+    @property
+    def bytes(self) -> int:
+        """Sensing matrix in single precision, signal with its factors."""
+        entries = self.d * self.L
+        return 4 * self.n * entries + 8 * (4 * entries + self.r * (self.d + self.L))
+
+
+@dataclass(frozen=True)
+class VectorSizes:
+    """The sizes of a vector signal: N coordinates, M outputs."""
+
+    N: int
+    M: int
+
+    @property
+    def ratios(self) -> dict[str, Fraction]:
+        """Alpha of these sizes."""
+        return {"alpha": Fraction(self.M, self.N)}
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of the signal: a column."""
+        return self.N, 1
+
+    @property
+    def samples(self) -> int:
+        """How many outputs."""
+        return self.M
+
+    @property
+    def label(self) -> str:
+        """The size that the other follows from."""
+        return f"N = {self.N}"
+
+    @property
+    def bytes(self) -> int:
+        """Sensing matrix in single precision, a few vectors."""
+        return 4 * self.M * self.N + 64 * (self.M + self.N)
+
+
+AnySizes: TypeAlias = Sizes | VectorSizes
+
+
+@dataclass(frozen=True)
+class _Signal:
+    """What a run needs to know of the signal: how it is drawn and denoised, mean and variance of an entry,
+    whether S and -S are equally likely.
+    """
+
+    draw: Callable[[np.random.Generator], FloatArray]
+    denoiser: Denoiser
+    mean: float
+    variance: float
+    symmetric: bool
+
 
 @dataclass(frozen=True)
 class Simulation:
@@ -56,15 +134,19 @@ class Simulation:
     params:
         Control parameters at the sizes simulated (exact).
     runs:
-        One ``AmpRun`` a seed; ``run.mse[t]`` is |S - S_hat|^2/(dL) after iteration t + 1.
+        One ``AmpRun`` a seed; ``run.mse[t]`` is |S - S_hat|^2 per entry of the signal after iteration t + 1,
+        up to a global sign where the outputs leave it open.
     state_evolution:
-        The mse predicted after each iteration.
+        The mse predicted after each iteration, without damping.
+    start:
+        "uninformed" (from the prior mean) or "informed" (from an overlap of 1/2 with the signal).
     """
 
     params: Mapping[str, Fraction]
-    sizes: Sizes
+    sizes: AnySizes
     runs: tuple[AmpRun, ...] = field(repr=False)
     state_evolution: np.ndarray = field(repr=False)
+    start: str = "uninformed"
 
     def trajectory(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard error over seeds of the mse after each iteration; a run that ended keeps its
@@ -98,7 +180,8 @@ class Simulation:
 def simulate(
     model: Any,
     *,
-    d: int = 100,
+    N: int | None = None,
+    d: int | None = None,
     seeds: int = 8,
     max_iterations: int = 200,
     tolerance: float = 1e-4,
@@ -108,86 +191,90 @@ def simulate(
     progress: Progress | None = None,
     **params: Any,
 ) -> Simulation:
-    """Run message passing (GAMP with the rotationally invariant denoiser) on instances of size d.
+    """Run message passing (GAMP, with the denoiser of the model's prior) on instances of a given size.
 
     Parameters
     ----------
     model:
-        A model of a matrix signal.
-    d:
-        Dimension of a token; L = beta d, r = rho d and n = alpha d L are rounded to integers (at least 1).
+        A ``TeacherStudent``: a vector signal with a separable prior, or a matrix signal (bilinear sequence
+        regression).
+    N, d:
+        The size, under either name. A vector has N coordinates (2000 by default) and M = alpha N outputs; a
+        matrix d rows (100 by default), L = beta d columns, r = rho d and n = alpha d L. All are rounded to
+        integers (at least 1).
     seeds:
         Independent instances; at least 2, for an error bar.
     max_iterations:
         Iterations allowed to a run.
     tolerance:
-        Root mean square move of the estimate at which a run has converged.
+        Root mean square move of the estimate, over the standard deviation of the signal, at which a run has
+        converged.
     damping:
-        Share of the old iterate kept; by default 0, and 0.1 without noise, where single runs can be unstable.
+        Share of the old iterate kept; by default 0, and 0.1 where outputs determine their field, where single
+        runs can be unstable.
     seed:
         Root of all random numbers: the same seed draws the same instances at the same point, and independent
         ones at another (see ``point_root``).
     progress:
         Called as ``progress(done, seeds)``.
     memory_budget:
-        Bytes allowed for the sensing matrix (4 n d L), the signal and its factors.
+        Bytes allowed for the sensing matrix (4 for each entry) and the signal.
     params:
         Control parameters, as for ``solve``.
 
     Raises
     ------
     InputError
-        Bad parameters; sizes below 2; a sensing matrix over the memory budget.
+        Bad parameters; sizes below 2; a sensing matrix over the memory budget; a model that has no message
+        passing.
     """
+    size = _size(model, N, d)
     exact = validate(model.control_parameters, params)
-    _whole("d", d, 2)
     _whole("seeds", seeds, 2)
-    sizes = _sizes(d, exact)
+    sizes = _sizes(model, size, exact)
     _affordable(sizes, memory_budget)
     realised = {**exact, **sizes.ratios}
     root = point_root(seed, model, sizes, realised)
-    noise = {p.name: float(realised[p.name]) for p in model.channel.parameters}
-    canonical = {name: float(value) for name, value in model.canonical(realised).items()}
-    hilbert, output = hilbert_transform(model), output_functions(model.channel)
-    noiseless = noise.get("delta") == 0
+    signal, channel = _signal(model, sizes, realised), model.at(realised).channel
+    output = output_functions(channel)
+    noise = {p.name: float(realised[p.name]) for p in channel.parameters}
+    noiseless = channel.exact_share(realised) > 0
     keep = (NOISELESS_DAMPING if noiseless else 0.0) if damping is None else damping
-
-    def channel(observed: Any, field: Any, variance: float) -> tuple[Any, Any]:
-        return output(observed, field, variance, noise)
-
-    def denoiser(seen: Any, conjugate: float) -> Any:
-        return rectangular_denoiser(seen, conjugate, lambda x, q: hilbert(x, q, canonical))
+    informed = channel.symmetric and signal.mean == 0
+    moments = {"prior_mean": signal.mean, "prior_variance": signal.variance}
 
     def one(rng: np.random.Generator) -> AmpRun:
-        signal = bilinear_instance(sizes.d, sizes.L, sizes.r, rng)
-        sensing = DenseGaussianSensing(sizes.n, (sizes.d, sizes.L), rng, memory_budget=memory_budget)
-        observed = draw_outputs(sensing, signal, lambda h, r: model.channel.sample(h, r, **noise), rng)
+        truth = signal.draw(rng)
+        sensing = DenseGaussianSensing(sizes.samples, sizes.shape, rng, memory_budget=memory_budget)
+        observed = draw_outputs(sensing, truth, lambda h, r: channel.sample(h, r, **noise), rng)
         start, variance = (
-            informed_start(signal, float(START_OVERLAP), rng) if model.channel.symmetric else (None, None)
+            informed_start(truth, float(START_OVERLAP), rng, **moments) if informed else (None, None)
         )
         return gamp(
             sensing,
             observed,
-            channel,
-            denoiser,
-            truth=signal,
+            lambda y, omega, v: output(y, omega, v, noise),
+            signal.denoiser,
+            truth=truth,
             max_iterations=max_iterations,
             tolerance=tolerance,
             damping=keep,
             start=start,
             start_variance=variance,
-            symmetric=model.channel.symmetric,
+            symmetric=channel.symmetric and signal.symmetric,
+            **moments,
         )
 
     runs = tuple(run_seeds(one, seeds, root=root, progress=progress))
     if not runs:
         raise KeyboardInterrupt("interrupted before the first instance was done")
     length = max(run.iterations for run in runs)
-    initial = 1 - START_OVERLAP if model.channel.symmetric else Fraction(1)
-    return Simulation(realised, sizes, runs, state_evolution(model, realised, length, float(initial)))
+    share = 1 - START_OVERLAP if informed else Fraction(1)
+    prediction = state_evolution(model, realised, length, float(share))
+    return Simulation(realised, sizes, runs, prediction, "informed" if informed else "uninformed")
 
 
-def point_root(seed: int, model: Any, sizes: Sizes, params: Mapping[str, Fraction]) -> int:
+def point_root(seed: int, model: Any, sizes: AnySizes, params: Mapping[str, Fraction]) -> int:
     """The root seed of one point: a child of ``seed`` keyed by the model, the sizes and the exact parameters.
 
     The points of one comparison then draw independent instances, and a point draws the same ones whatever
@@ -200,7 +287,8 @@ def point_root(seed: int, model: Any, sizes: Sizes, params: Mapping[str, Fractio
     """
     _whole("seed", seed, 0)
     values = " ".join(f"{name}={value}" for name, value in sorted(params.items()))
-    words = f"{model.name} {getattr(model, 'channel', '')!r} d={sizes.d} {values}"
+    prior = f"{model.prior!r} " if isinstance(sizes, VectorSizes) else ""
+    words = f"{model.name} {prior}{model.channel!r} {sizes.label.replace(' ', '')} {values}"
     key = np.frombuffer(hashlib.sha256(words.encode()).digest(), dtype="<u4")
     child = np.random.SeedSequence(int(seed), spawn_key=[int(k) for k in key])
     return int.from_bytes(child.generate_state(4, np.uint32).astype("<u4").tobytes(), "little")
@@ -209,25 +297,74 @@ def point_root(seed: int, model: Any, sizes: Sizes, params: Mapping[str, Fractio
 def state_evolution(
     model: Any, params: Mapping[str, Fraction], iterations: int, initial: float = 1.0
 ) -> np.ndarray:
-    """The mse after each iteration of undamped message passing from a start of mse ``initial``: v ->
-    signal(output(v)).
+    """The mse after each iteration of undamped message passing: v -> signal(output(v)), from ``initial``
+    times the variance of the signal.
     """
+    model = model.at(params)
     problem = pair_problem(model)
     values = {name: np.array([float(x)]) for name, x in model.canonical(dict(params)).items()}
     signal = {name: values[name] for name in problem.signal_parameters}
     output = {name: values[name] for name in problem.output_parameters}
-    v, backend, trajectory = np.array([initial]), Float64(), []
+    backend, trajectory = Float64(), []
+    prior_error = problem.error_at_zero(backend, {name: float(v[0]) for name, v in signal.items()}, 1e-10)
+    v = np.array([initial * float(prior_error)])
     for _ in range(iterations):
         conjugate = evaluate_batch(problem.output, backend, v, output, 1e-10).value
-        v = np.clip(evaluate_batch(problem.signal, backend, conjugate, signal, 1e-10).value, 1e-14, 1.0)
+        v = np.clip(
+            evaluate_batch(problem.signal, backend, conjugate, signal, 1e-10).value, 1e-14, prior_error
+        )
         trajectory.append(float(v[0]))
     return np.array(trajectory)
 
 
-def _sizes(d: int, exact: Mapping[str, Fraction]) -> Sizes:
-    columns = max(1, round(exact["beta"] * d))
-    rank = max(1, round(exact["rho"] * d))
-    return Sizes(d, columns, rank, sample_count(float(exact["alpha"]), (d, columns)))
+def _size(model: Any, N: int | None, d: int | None) -> int:
+    """The size asked for, under either name."""
+    if not (isinstance(model, TeacherStudent) and isinstance(model.prior, Prior | GaussianFactors)):
+        raise InputError(f"there is no message passing for the model {getattr(model, 'name', model)!r}")
+    if N is not None and d is not None:
+        raise InputError("N and d are two names of the size: give one of them")
+    name, size = ("N", N) if N is not None else ("d", d)
+    if size is None:
+        return VECTOR_SIZE if isinstance(model.prior, Prior) else MATRIX_SIZE
+    _whole(name, size, 2)
+    return int(size)
+
+
+def _sizes(model: Any, size: int, exact: Mapping[str, Fraction]) -> AnySizes:
+    if isinstance(model.prior, Prior):
+        return VectorSizes(size, sample_count(float(exact["alpha"]), (size, 1)))
+    columns = max(1, round(exact["beta"] * size))
+    rank = max(1, round(exact["rho"] * size))
+    return Sizes(size, columns, rank, sample_count(float(exact["alpha"]), (size, columns)))
+
+
+def _signal(model: Any, sizes: AnySizes, params: Mapping[str, Fraction]) -> _Signal:
+    values = {p.name: params[p.name] for p in model.prior.parameters}
+    if isinstance(sizes, VectorSizes):
+        prior, laws = model.prior, {name: float(value) for name, value in values.items()}
+        posterior = input_functions(prior)
+        at = {PARAMETERS[name]: sp.Rational(v.numerator, v.denominator) for name, v in values.items()}
+        mean = sp.sympify(prior.mean).subs(at)
+        return _Signal(
+            lambda rng: prior.sample(sizes.N, rng, **laws).reshape(sizes.shape),
+            separable(lambda precision, field: posterior(precision, field, laws)),
+            float(mean),
+            float(sp.sympify(prior.second_moment).subs(at) - mean**2),
+            prior.symmetric,
+        )
+    canonical = {name: float(value) for name, value in model.canonical(dict(params)).items()}
+    hilbert = hilbert_transform(model)
+
+    def transform(x: Any, conjugate: float) -> Any:
+        return hilbert(x, conjugate, canonical)
+
+    return _Signal(
+        lambda rng: bilinear_instance(sizes.d, sizes.L, sizes.r, rng),
+        lambda seen, conjugate: rectangular_denoiser(seen, conjugate, transform),
+        0.0,
+        1.0,
+        True,
+    )
 
 
 def _whole(name: str, value: Any, least: int) -> None:
@@ -235,12 +372,11 @@ def _whole(name: str, value: Any, least: int) -> None:
         raise InputError(f"{name} must be an integer of at least {least}, got {value!r}")
 
 
-def _affordable(sizes: Sizes, budget: int) -> None:
-    """Refuse before anything is drawn: sensing matrix in single precision, signal with its factors."""
-    entries = sizes.d * sizes.L
-    needed = 4 * sizes.n * entries + 8 * (4 * entries + sizes.r * (sizes.d + sizes.L))
-    if needed > budget:
+def _affordable(sizes: AnySizes, budget: int) -> None:
+    """Refuse before anything is drawn."""
+    if sizes.bytes > budget:
+        named = ", ".join(f"{name} = {value}" for name, value in asdict(sizes).items())
         raise InputError(
-            f"d = {sizes.d}, L = {sizes.L}, r = {sizes.r}, n = {sizes.n} need {needed / GIB:.3g} GiB of "
-            f"memory, the budget is {budget / GIB:.3g} GiB; raise memory_budget or lower d"
+            f"{named} need {sizes.bytes / GIB:.3g} GiB of memory, the budget is {budget / GIB:.3g} GiB; "
+            f"raise memory_budget or lower {next(iter(asdict(sizes)))}"
         )

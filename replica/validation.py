@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ class Check:
     theory, simulated, error:
         The mse predicted at the sizes simulated, its mean over seeds and the standard error of that mean.
     z_score:
-        (simulated - theory)/error; the finite size itself shifts the mse by O(1/d), which is not in the
-        error.
+        (simulated - theory)/error; the finite size itself shifts the mse by O(1/d), or O(1/N), which is not
+        in the error.
     """
 
     theory: float
@@ -84,7 +84,6 @@ class Check:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        sizes = self.simulation.sizes
         return {
             "theory": self.theory,
             "simulated": self.simulated,
@@ -92,7 +91,7 @@ class Check:
             "z_score": self.z_score,
             "agrees": self.agrees,
             "verdict": self.verdict,
-            "sizes": {"d": sizes.d, "L": sizes.L, "r": sizes.r, "n": sizes.n},
+            "sizes": asdict(self.simulation.sizes),
             "seeds": self.seeds,
             "converged": self.converged,
             "params": {name: float(value) for name, value in self.params.items()},
@@ -117,7 +116,7 @@ class Check:
             axes.plot([], [], "--", color="tab:orange", label=f"not converged: {missed} of {self.seeds} runs")
         mean, error = self.simulation.trajectory()
         steps = np.arange(1, mean.size + 1)
-        axes.errorbar(steps, mean, error, fmt="o", markersize=3, label=f"AMP, d = {self.simulation.sizes.d}")
+        axes.errorbar(steps, mean, error, fmt="o", markersize=3, label=f"AMP, {self.simulation.sizes.label}")
         prediction = self.simulation.state_evolution
         axes.plot(np.arange(1, prediction.size + 1), prediction, "k-", label="state evolution")
         if self.theory > 0:
@@ -142,11 +141,19 @@ def _student_limit(seeds: int) -> float:
 
 
 def validate(
-    model: Any, *, d: int = 100, seeds: int = 8, progress: Progress | None = None, **options: Any
+    model: Any,
+    *,
+    N: int | None = None,
+    d: int | None = None,
+    seeds: int = 8,
+    progress: Progress | None = None,
+    **options: Any,
 ) -> Check:
-    """Solve and simulate at one point; options are those of ``simulate`` and the control parameters.
+    """Solve and simulate at one point; the size N or d, the options and the control parameters are those of
+    ``simulate``.
 
-    The theory is solved at the ratios that the integer sizes realise, from the start that the simulation has.
+    The theory is solved at the ratios that the integer sizes realise, at the solution that state evolution
+    reaches from the start that the simulation has.
 
     Raises
     ------
@@ -155,10 +162,8 @@ def validate(
     NotConvergedError
         Theory without a solution, or fewer than two runs that did not diverge.
     """
-    simulation = simulate(model, d=d, seeds=seeds, progress=progress, **options)
-    start = "informed" if model.channel.symmetric else "uninformed"
-    point: dict[str, Any] = dict(simulation.params)
-    solution = solve(model, start=start, **point)
+    simulation = simulate(model, N=N, d=d, seeds=seeds, progress=progress, **options)
+    solution = _reached(model, simulation)
     if len(simulation.finished) < 2:
         sentences = "; ".join(sorted({run.outcome.value for run in simulation.runs}))
         raise NotConvergedError(f"fewer than two runs of message passing ended with an estimate: {sentences}")
@@ -173,3 +178,17 @@ def validate(
         solution,
         simulation,
     )
+
+
+def _reached(model: Any, simulation: Simulation) -> Solution:
+    """The solution from the simulation's start: an informed one lies between the signal and the prior, and
+    ends at the nearer to its state evolution of the solutions from either side.
+    """
+    point: dict[str, Any] = dict(simulation.params)
+    solution = solve(model, start=simulation.start, **point)
+    if simulation.start == "informed" and len(solution.branches) > 1 and simulation.state_evolution.size:
+        last = float(simulation.state_evolution[-1])
+        other = solve(model, start="uninformed", throw=False, **point)
+        nearer = abs(float(other["mmse"]) - last) < abs(float(solution["mmse"]) - last)
+        return other if other.outcome.converged and nearer else solution
+    return solution

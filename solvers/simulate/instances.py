@@ -1,4 +1,4 @@
-"""Instances: matrix signals (bilinear sequence regression, arXiv 2410.18858), sample sizes, outputs, starts."""
+"""Instances: signals of bilinear sequence regression (arXiv 2410.18858), sample sizes, outputs, starts."""
 
 from __future__ import annotations
 
