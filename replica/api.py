@@ -72,6 +72,7 @@ def solve(
     chosen_start = start_named(start, model)
     name = _backend(backend, wanted)
     exact = validate(model.control_parameters, params)
+    model = model.at(exact)
     problem = pair_problem(model)
     canonical = model.canonical(exact)
     point = _solve_group(model, [canonical], chosen_start, wanted)[0]

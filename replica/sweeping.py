@@ -60,7 +60,10 @@ def sweep(
     missing = [[i for i in members if rows[i] is None] for members in _groups(model, grid)]
     groups = [members for members in missing if members]
     total, done = len(grid), len(grid) - sum(map(len, groups))
-    tasks = [(model, [model.canonical(grid[i]) for i in members], chosen_start) for members in groups]
+    tasks = [
+        (model.at(grid[members[0]]), [model.canonical(grid[i]) for i in members], chosen_start)
+        for members in groups
+    ]
     interrupted = False
     try:
         if progress and done:
@@ -77,7 +80,7 @@ def sweep(
                 progress(done, total)
     except KeyboardInterrupt:
         interrupted = True
-    seconds = [second_moment(pair_problem(model), model.canonical(point)) for point in grid]
+    seconds = [second_moment(pair_problem(model.at(point)), model.canonical(point)) for point in grid]
     return _dataset(model, axes, dims, rows, seconds, interrupted)
 
 
@@ -166,11 +169,11 @@ def _row(point: PointResult) -> Row:
 
 def _groups(model: Any, grid: Sequence[dict[str, Fraction]]) -> list[list[int]]:
     """Points that share the parameters of the signal, in pieces small enough to show progress."""
-    problem = pair_problem(model)
-    groups: dict[tuple[Fraction, ...], list[int]] = {}
+    groups: dict[Any, list[int]] = {}
     for i, point in enumerate(grid):
-        canonical = model.canonical(point)
-        groups.setdefault(tuple(canonical[name] for name in problem.signal_parameters), []).append(i)
+        special, canonical = model.at(point), model.canonical(point)
+        names = pair_problem(special).signal_parameters
+        groups.setdefault((special, *(canonical[name] for name in names)), []).append(i)
     return [members[k : k + GROUP] for members in groups.values() for k in range(0, len(members), GROUP)]
 
 

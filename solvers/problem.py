@@ -92,6 +92,10 @@ def at_level(
     return result, level
 
 
+FINEST = 9
+"""Level beyond which a double has nothing to gain."""
+
+
 def evaluate_batch(
     half: Half,
     backend: Any,
@@ -99,8 +103,9 @@ def evaluate_batch(
     parameters: Mapping[str, Any],
     tolerance: float,
     floor: float = 0.1,
+    finest: int = FINEST,
 ) -> Evaluation:
-    """A half on arrays (float64), with the level raised only where the error asks for it.
+    """A half on arrays (float64), with the level raised only where the error asks for it, up to ``finest``.
 
     The tolerance is relative to the value, or to ``floor`` for smaller ones. A point whose error no longer
     falls is at rounding, and is left.
@@ -117,7 +122,6 @@ def evaluate_batch(
         stuck = error > 0.5 * before
         before[pending] = error[pending]
         pending = pending[~(enough | stuck)[pending]]
-        # beyond level 9 a double has nothing to gain
-        if pending.size == 0 or level >= 9:
+        if pending.size == 0 or level >= finest:
             break
     return Evaluation(value, slope, error)

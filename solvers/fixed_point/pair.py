@@ -39,9 +39,11 @@ FARTHEST = 1e200  # highest q_hat looked at, by the continued law
 DECADES_APART = 2  # between grid points there
 CONTINUED = 1e-4  # relative error of the continued law
 TABLE_TOLERANCE = 1e-4  # a sign and a first guess are all that the table is for
+RESOLVED = 1e-20  # v below which an output half with averages is continued
 SMALLEST = 1e-300  # v as a double
 POLISH_DIGITS = 18
 POLISH_ABOVE, POLISH_RELATIVE = 1e-9, 1e-5  # errors of v beyond which a root is finished in more digits
+TABLE_FINEST = 6  # what that leaves uncertain has no believed sign
 STARTS = ("global", "uninformed", "informed")
 _BACKEND = Float64()
 _EPS = 2.0**-52
@@ -267,8 +269,7 @@ def _residual_table(
     v = table.value
     rounding = np.where(np.arange(grid.s.size) < grid.table, _rounding(q_hat, v), 0.0)
     for p in range(points):
-        mine = {name: np.full(grid.s.size, values[p]) for name, values in output.items()}
-        outer = evaluate_batch(problem.output, _BACKEND, v, mine, TABLE_TOLERANCE)
+        outer = _output_table(problem, v, {name: values[p] for name, values in output.items()})
         with np.errstate(all="ignore"):
             passed = np.abs(outer.slope / outer.value)
             f[p] = np.log(outer.value) - grid.s
@@ -281,6 +282,37 @@ def _residual_table(
         if recovered[p]:
             believed[p] &= (q_hat < 1e8) | (np.abs(f[p]) > 1e-4)
     return _Table(f, slope, believed)
+
+
+def _output_table(problem: PairProblem, v: np.ndarray, parameters: Mapping[str, float]) -> Evaluation:
+    """q_hat = output(v) down to any v.
+
+    A quadrature cannot follow steps of width sqrt(v) to any v: below ``RESOLVED`` it is continued by the
+    power of v that it has there.  A closed form needs no such help.
+    """
+
+    def at(some: np.ndarray) -> Evaluation:
+        mine = {name: np.full(some.size, value) for name, value in parameters.items()}
+        return evaluate_batch(problem.output, _BACKEND, some, mine, TABLE_TOLERANCE, finest=TABLE_FINEST)
+
+    near = v >= RESOLVED
+    result = Evaluation(*(np.full(v.shape, np.nan) for _ in range(3)))
+    if np.any(near):
+        for target, source in zip(result, at(v[near]), strict=True):
+            target[near] = source
+    if np.all(near):
+        return result
+    if not np.any(result.error[near] > 0):
+        for target, source in zip(result, at(v[~near]), strict=True):
+            target[~near] = source
+        return result
+    last = np.flatnonzero(near)[np.argmin(v[near])]
+    with np.errstate(all="ignore"):
+        power = result.slope[last] * v[last] / result.value[last]
+        beyond = result.value[last] * (v[~near] / v[last]) ** power
+        result.value[~near], result.slope[~near] = beyond, power * beyond / v[~near]
+    result.error[~near] = CONTINUED * np.abs(beyond)
+    return result
 
 
 def _rounding(q_hat: Any, v: Any) -> Any:

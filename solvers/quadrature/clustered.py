@@ -17,6 +17,7 @@ and P. R. Johnston, J. Comput. Appl. Math. 203 (2007) 103; here with a slope of 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ class Clustering:
         count = int(self.panels(level).max())
         low = as_numbers(backend, self.low)[:, None]
         step = as_numbers(backend, self.high - self.low)[:, None] * backend.rational(1, count)
-        u = low + step * np.array([backend.rational(k, 1) for k in range(count + 1)])
+        u = low + step * _integers(backend, count)
         weights = step
         for centre, width in zip(reversed(self.centres), reversed(self.widths), strict=True):
             spread = width[:, None] * backend.sinh(u)
@@ -71,6 +72,14 @@ class Clustering:
             u = centre[:, None] + backend.asinh(spread)
         nodes = self.base_centre[:, None] + self.base_width[:, None] * backend.sinh(u)
         return nodes, weights * self.base_width[:, None] * backend.cosh(u)
+
+
+@lru_cache(maxsize=64)
+def _integers(backend: Any, last: int) -> Array:
+    """0, 1, ... ``last`` as the backend's numbers."""
+    if backend.name == "float64":
+        return np.arange(last + 1, dtype=float)
+    return np.array([backend.rational(k, 1) for k in range(last + 1)])
 
 
 def as_numbers(backend: Any, doubles: Array) -> Array:
