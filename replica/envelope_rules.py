@@ -142,6 +142,8 @@ def _closed(
                 Evidence(sp.Integer(v), m * omega / q, second_moment - m**2 / q, order), channel
             )
             ((u, g, slope, value),) = bodies
+            if evidence.has(GaussianAverage):
+                return None  # no closed evidence, no closed average of it
             total += evidence * quantity.at(sp.Integer(v), S, u, g, slope, value).subs(S, s)
         result = GaussianAverage(sp.expand(total), omega, 0, q).doit()
     else:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from replica.expr.average import OutputSum
+from replica.expr.average import GaussianAverage, OutputSum
 from replica.expr.logsum import logaddexp
 from replica.expr.stable import log2cosh, normal_density
 from replica.lowering.printer import compile_kernel
@@ -29,7 +29,7 @@ from solvers.backends.arb import Arb
 from solvers.backends.float64 import Float64
 from solvers.backends.mp import MP
 from solvers.fixed_point.vector import FixedPoint, refine_map, solve_map
-from solvers.quadrature.rules import double_exponential, nested_sum
+from solvers.quadrature.rules import double_exponential, gaussian_line, nested_sum
 from solvers.solution import Errors, Outcome, Solution
 
 ORDER = (m, q, V)
@@ -46,6 +46,26 @@ Kernel = Callable[..., tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
+class _Inner:
+    """A Gaussian average inside an integral: the evidence of a channel without a closed form."""
+
+    law: Kernel
+    body: Kernel
+
+    def run(self, backend: Any, level: int, at: Sequence[Any], x: Any) -> tuple[Any, float]:
+        """Values at the nodes x, and the largest error of one relative to the largest value."""
+        line = gaussian_line(backend, level)
+        mean, variance = (
+            np.broadcast_to(backend.array(v), x.shape)[..., None] for v in self.law(backend, *at, x)
+        )
+        points = mean + backend.sqrt(variance) * line.nodes
+        (terms,) = self.body(backend, *at, x[..., None], points)
+        estimate = nested_sum(backend, np.broadcast_to(backend.array(terms), points.shape) * line.weights)
+        scale = float(np.max(np.abs(backend.to_float(estimate.value))))
+        return estimate.value, float(np.max(estimate.error)) / max(scale, 1e-300)
+
+
+@dataclass(frozen=True)
 class _Integrals:
     """Integrals over one variable and domain: their bodies, and the standardised arguments z of the Gaussian
     densities in them.
@@ -55,6 +75,7 @@ class _Integrals:
     arguments: Kernel
     ends: Kernel
     bounded: tuple[bool, bool]
+    inner: tuple[_Inner, ...] = ()
 
     def run(
         self, backend: Any, level: int, at: Sequence[Any], cuts: Sequence[float]
@@ -78,12 +99,17 @@ class _Integrals:
             weights.append(width * rule.weights)
         x = np.stack(nodes)
         panels = np.stack(weights)
-        totals, worst = [], 0.0
-        for body in self.bodies(backend, *at, x):
-            estimate = nested_sum(backend, np.broadcast_to(backend.array(body), x.shape) * panels)
+        totals = []
+        averages = [average.run(backend, level, at, x) for average in self.inner]
+        worst = max((error for _, error in averages), default=0.0)
+        for body in self.bodies(backend, *at, x, *(value for value, _ in averages)):
+            terms = np.broadcast_to(backend.array(body), x.shape) * panels
+            estimate = nested_sum(backend, terms)
             value = estimate.value.sum()
             totals.append(value)
-            scale = max(abs(float(value)), 1e-300)
+            # an integral that vanishes by cancellation is measured against its integrand
+            size = float(np.abs(backend.to_float(terms)).sum())
+            scale = max(abs(float(value)), 1e-3 * size, 1e-300)
             worst = max(worst, float(np.sum(estimate.error)) / scale)
         return totals, worst
 
@@ -181,6 +207,9 @@ def _lower_integrals(
     members: Sequence[OutputSum], variable: sp.Symbol, domain: Any, arguments: Sequence[sp.Symbol]
 ) -> _Integrals:
     bodies = [i.body for i in members]
+    averages = sorted({a for body in bodies for a in body.atoms(GaussianAverage)}, key=sp.default_sort_key)
+    names = {a: sp.Dummy("inner", real=True) for a in averages}
+    bodies = [_named_averages(body, names) for body in bodies]
     densities = sorted(
         {d for body in bodies for d in body.atoms(normal_density) if d.has(variable)}, key=sp.default_sort_key
     )
@@ -194,11 +223,25 @@ def _lower_integrals(
         return (low if bounded[0] else -np.inf, high if bounded[1] else np.inf)
 
     return _Integrals(
-        compile_kernel(bodies, [*arguments, variable]),
+        compile_kernel(bodies, [*arguments, variable, *names.values()]),
         compile_kernel(standardised, [*arguments, variable]),
         infinite_ends,
         bounded,
+        tuple(
+            _Inner(
+                compile_kernel([a.mean, a.variance], [*arguments, variable]),
+                compile_kernel([a.body], [*arguments, variable, a.var]),
+            )
+            for a in averages
+        ),
     )
+
+
+def _named_averages(expr: Any, names: Mapping[Any, sp.Symbol]) -> Any:
+    """Placeholders for Gaussian averages."""
+    if expr in names:
+        return names[expr]
+    return expr.func(*(_named_averages(a, names) for a in expr.args)) if expr.has(GaussianAverage) else expr
 
 
 @dataclass(frozen=True)
