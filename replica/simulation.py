@@ -241,15 +241,14 @@ def simulate(
     noiseless = channel.exact_share(realised) > 0
     keep = (NOISELESS_DAMPING if noiseless else 0.0) if damping is None else damping
     informed = channel.symmetric and signal.mean == 0
-    moments = {"prior_mean": signal.mean, "prior_variance": signal.variance}
 
     def one(rng: np.random.Generator) -> AmpRun:
         truth = signal.draw(rng)
         sensing = DenseGaussianSensing(sizes.samples, sizes.shape, rng, memory_budget=memory_budget)
         observed = draw_outputs(sensing, truth, lambda h, r: channel.sample(h, r, **noise), rng)
-        start, variance = (
-            informed_start(truth, float(START_OVERLAP), rng, **moments) if informed else (None, None)
-        )
+        start, variance = None, None
+        if informed:
+            start, variance = informed_start(truth, float(START_OVERLAP), rng, prior_variance=signal.variance)
         return gamp(
             sensing,
             observed,
@@ -262,7 +261,8 @@ def simulate(
             start=start,
             start_variance=variance,
             symmetric=channel.symmetric and signal.symmetric,
-            **moments,
+            prior_mean=signal.mean,
+            prior_variance=signal.variance,
         )
 
     runs = tuple(run_seeds(one, seeds, root=root, progress=progress))
@@ -308,12 +308,15 @@ def state_evolution(
     backend, trajectory = Float64(), []
     prior_error = problem.error_at_zero(backend, {name: float(v[0]) for name, v in signal.items()}, 1e-10)
     v = np.array([initial * float(prior_error)])
-    for _ in range(iterations):
+    while len(trajectory) < iterations:
         conjugate = evaluate_batch(problem.output, backend, v, output, 1e-10).value
-        v = np.clip(
+        after = np.clip(
             evaluate_batch(problem.signal, backend, conjugate, signal, 1e-10).value, 1e-14, prior_error
         )
-        trajectory.append(float(v[0]))
+        # at the fixed point the rest repeats
+        repeats = abs(float(after[0] - v[0])) <= 1e-12 * float(after[0])
+        trajectory += [float(after[0])] * (iterations - len(trajectory) if repeats else 1)
+        v = after
     return np.array(trajectory)
 
 

@@ -51,6 +51,9 @@ STAGNATION = 10
 """V under SMALL_VARIANCE prior variances and no new smallest move for STAGNATION iterations: a recovery
 with no noise, which float32 products stop near V = 1e-12, above a tolerance of 1e-6 or below it as the
 instance has it."""
+SILENT_VARIANCE, SILENCE = 1e-5, 1e-3
+"""V under SILENT_VARIANCE prior variances and a q_hat that falls below SILENCE of the one before: a recovery
+of discrete coordinates from discrete outputs, which no output near its threshold doubts any more."""
 
 
 class AmpOutcome(enum.Enum):
@@ -135,9 +138,10 @@ class _State:
     estimate: FloatArray
     variance: float
     score: FloatArray
+    q_hat: float = 0.0
 
 
-class _DivergedError(Exception):
+class _EndedError(Exception):
     def __init__(self, outcome: AmpOutcome) -> None:
         super().__init__(outcome.value)
         self.outcome = outcome
@@ -230,7 +234,7 @@ def gamp(
                 change = float(np.sqrt(np.mean((new.estimate - estimate) ** 2))) / (1.0 - damping)
                 mse = None if truth is None else mean_square_error(new.estimate, truth, symmetric=symmetric)
                 if mse is not None and mse > EXPLODED * prior_variance:
-                    raise _DivergedError(AmpOutcome.EXPLODED)
+                    raise _EndedError(AmpOutcome.EXPLODED)
                 estimate = new.estimate
                 step = AmpStep(len(steps) + 1, new.variance, q_hat, change, mse)
                 steps.append(step)
@@ -248,8 +252,8 @@ def gamp(
                     break
                 if len(steps) >= max_iterations:
                     break
-    except _DivergedError as divergence:
-        outcome = divergence.outcome
+    except _EndedError as end:
+        outcome = end.outcome
     except KeyboardInterrupt:
         outcome = AmpOutcome.INTERRUPTED
     return AmpRun(
@@ -271,7 +275,7 @@ def _iterate(
     damping: float,
     prior: tuple[float, float],
 ) -> Iterator[tuple[_State, float]]:
-    """The states after each iteration with the q_hat used, without end; raises `_DivergedError`."""
+    """The states after each iteration with the q_hat used, without end; raises `_EndedError`."""
     while True:
         # a divergence is an outcome, found by the checks below, so numpy need not also warn of it
         with np.errstate(all="ignore"):
@@ -295,6 +299,8 @@ def _iteration(
     score, minus_slope = channel(y, omega, state.variance)
     q_hat = alpha * float(np.mean(minus_slope))
     _require(bool(np.isfinite(q_hat) and np.all(np.isfinite(score))), AmpOutcome.NOT_FINITE)
+    silent = state.variance <= SILENT_VARIANCE * prior_variance and q_hat < SILENCE * state.q_hat
+    _require(not silent, AmpOutcome.RECOVERED)
     _require(q_hat > 0.0, AmpOutcome.NO_INFORMATION)
     if damping > 0.0:
         score = (1.0 - damping) * score + damping * state.score
@@ -310,12 +316,12 @@ def _iteration(
         estimate = (1.0 - damping) * estimate + damping * state.estimate
         variance = (1.0 - damping) * variance + damping * state.variance
     _require(float(np.mean((estimate - prior_mean) ** 2)) <= EXPLODED * prior_variance, AmpOutcome.EXPLODED)
-    return _State(estimate, max(variance, VARIANCE_FLOOR * prior_variance), score), q_hat
+    return _State(estimate, max(variance, VARIANCE_FLOOR * prior_variance), score, q_hat), q_hat
 
 
 def _require(condition: bool, otherwise: AmpOutcome) -> None:
     if not condition:
-        raise _DivergedError(otherwise)
+        raise _EndedError(otherwise)
 
 
 def _variance_is_stuck(steps: list[AmpStep], prior_variance: float) -> bool:
