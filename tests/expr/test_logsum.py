@@ -11,11 +11,11 @@ import pytest
 import sympy as sp
 
 from replica.expr.logsum import expit, logaddexp, stable_log
-from replica.expr.stable import ndtr, normal_density
+from replica.expr.stable import log2cosh, ndtr, normal_density
 from replica.lowering.program import lower
 from solvers.backends.float64 import Float64
 
-x, a, b = sp.symbols("x a b", real=True)
+x, y, a, b = sp.symbols("x y a b", real=True)
 
 
 def digits(expr, prec=60):
@@ -101,6 +101,62 @@ def test_stable_log_far_in_the_tail():
         (value,) = program.run(backend, 4, [-100.0]).values
     series = math.log1p(-1e-4 + 3e-8 - 15e-12)
     assert value == pytest.approx(-10000 - math.log(2 * math.pi) - math.log(100) + series, rel=1e-14)
+
+
+# -- mirror images --
+
+
+def test_mirror_images_become_a_hyperbolic_cosine():
+    """Z_in of +-1, exp(-b/2) cosh(x): one log2cosh, whose slope is a tanh."""
+    logarithm = stable_log(sp.exp(x - b / 2) / 2 + sp.exp(-x - b / 2) / 2)
+    assert logarithm == log2cosh(x) - b / 2 - sp.log(2)
+    assert logarithm.diff(x) == sp.tanh(x)
+
+
+def test_densities_that_are_mirror_images():
+    """As for y = |h| without noise: N(y; a, 2) + N(y; -a, 2)."""
+    logarithm = stable_log(normal_density(y, a, 2) + normal_density(y, -a, 2))
+    assert logarithm.has(log2cosh)
+    assert not logarithm.has(logaddexp)
+    point = {y: sp.Rational(3, 5), a: sp.Rational(-4, 3)}
+    direct = sp.log(normal_density(y, a, 2) + normal_density(y, -a, 2)).subs(point)
+    assert close(digits(logarithm.subs(point)), digits(direct), 50)
+
+
+@pytest.mark.parametrize(
+    ("expr", "cosines", "sums"),
+    [
+        # two pairs, added up by one logaddexp
+        (sp.exp(x) + sp.exp(-x) + sp.exp(3 * x) / 2 + sp.exp(-3 * x) / 2, 2, 1),
+        # a pair and a constant, as for atoms at +-c and 0
+        (sp.exp(x) + sp.exp(-x) + 5, 1, 1),
+        # unlike weights are no mirror images
+        (2 * sp.exp(x) + sp.exp(-x), 0, 1),
+        # of three terms one has no partner
+        (sp.exp(x + a) + sp.exp(a - x) + sp.exp(2 * x), 1, 1),
+        # the logs of cumulative functions are no plain exponents
+        (ndtr(x) + ndtr(-x) * sp.exp(a), 0, 1),
+    ],
+)
+def test_which_terms_pair(expr, cosines, sums):
+    logarithm = stable_log(expr)
+    assert len(logarithm.atoms(log2cosh)) == cosines
+    assert len(logarithm.atoms(logaddexp)) == sums
+    point = {x: sp.Rational(7, 5), a: sp.Rational(-2, 3)}
+    assert close(digits(logarithm.rewrite(sp.log).subs(point)), digits(sp.log(expr.subs(point))), 45)
+
+
+def test_mirror_images_far_out():
+    """exp(+-900) overflows, the logarithm and its slope do not; at 0 the slope is exactly 0."""
+    logarithm = stable_log(sp.exp(x) / 2 + sp.exp(-x) / 2 + 1)
+    program = lower([logarithm, logarithm.diff(x)], [x])
+    backend = Float64()
+    with backend.context():
+        value, slope = program.run(backend, 4, [-900.0]).values
+        _, at_zero = program.run(backend, 4, [0.0]).values
+    assert value == pytest.approx(900 - math.log(2), rel=1e-15)
+    assert slope == pytest.approx(-1, rel=1e-15)
+    assert at_zero == 0
 
 
 def test_latex():

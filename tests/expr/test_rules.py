@@ -22,6 +22,7 @@ from replica.expr import (
     xlogx,
 )
 from replica.expr.numeric import mp_function
+from replica.expr.rules import reflected
 
 x, y, z, m = sp.symbols("x y z m", real=True)
 q, v = sp.Symbol("q", positive=True), sp.Symbol("v", positive=True)
@@ -80,6 +81,58 @@ def test_heat_equation_of_a_channel():
     assert agree(*values)
     with pytest.raises(ValueError, match="undefined function"):
         heat_equation(expr, channel, omega, V)
+
+
+def test_heat_equation_backwards():
+    """On Z_in(A, B) of +-1, exp(-A/2) cosh B, and of N(0, 1), exp(B^2/2/(1 + A))/sqrt(1 + A)."""
+    A, B = sp.Symbol("A", positive=True), sp.Symbol("B", real=True)
+    Z = sp.Function("Z")(A, B)
+    expr = Z.diff(A, 2) + B * sp.log(Z).diff(A) + 3 * Z.diff(A, B) + Z.diff(B)
+    rewritten = heat_equation(expr, Z, B, A, sign=-1)
+    assert heat_equation(Z.diff(A), Z, B, A, sign=-1) == -Z.diff(B, 2) / 2
+    assert heat_equation(Z.diff(A, 2), Z, B, A, sign=-1) == Z.diff(B, 4) / 4
+    assert not [d for d in rewritten.atoms(sp.Derivative) if A in d.variables]
+    point = {A: sp.Rational(3, 5), B: sp.Rational(-2, 3)}
+    for law in (sp.exp(-A / 2) * sp.cosh(B), sp.exp(B**2 / (2 * (1 + A))) / sp.sqrt(1 + A)):
+        values = [sp.N(e.subs(Z, law).doit().subs(point), 30) for e in (expr, rewritten)]
+        assert agree(*values)
+    forwards = heat_equation(expr, Z, B, A)
+    law = sp.exp(-A / 2) * sp.cosh(B)
+    assert not agree(*(sp.N(e.subs(Z, law).doit().subs(point), 30) for e in (expr, forwards)))
+
+
+# -- mirror images --
+
+
+def test_reflected_averages_add_up():
+    body = sp.log(1 + x**2) * sp.tanh(x) ** 2  # even
+    pair = GaussianAverage(body, x, m, v) / 2 + GaussianAverage(body, x, -m, v) / 2
+    assert reflected(pair) == GaussianAverage(body, x, m, v)
+
+
+def test_reflected_keeps_the_value():
+    """An odd part changes sign with the mean: E_{x ~ N(-m, v)} f(x) = E_{x ~ N(m, v)} f(-x)."""
+    average = GaussianAverage(sp.exp(x) * sp.tanh(x - 1), x, -m, v)
+    mirrored = reflected(average)
+    assert mirrored.mean == m
+    assert mirrored != average.with_body(average.body)
+    for centre in (sp.Rational(2, 5), sp.Rational(-3, 2)):
+        point = {m: centre, v: sp.Rational(4, 5)}
+        assert agree(mirrored.subs(point), average.subs(point))
+
+
+def test_reflected_leaves_the_others():
+    for average in (GaussianAverage(sp.tanh(x), x, m, v), GaussianAverage(sp.tanh(x), x, 0, v)):
+        assert reflected(average) == average
+
+
+def test_reflected_inside_an_average():
+    """The mean of an inner average may hold the outer variable: it is reflected at each of its values."""
+    inner = GaussianAverage(sp.tanh(x * y), x, -y, v)
+    mirrored = reflected(GaussianAverage(inner**2, y, 0, q))
+    assert all(not a.mean.could_extract_minus_sign() for a in mirrored.atoms(GaussianAverage))
+    point = {v: sp.Rational(1, 2), y: sp.Rational(2, 3)}
+    assert agree(reflected(inner).subs(point), inner.subs(point))
 
 
 # -- integrals over outputs --
