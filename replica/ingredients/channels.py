@@ -125,7 +125,7 @@ class Channel(ABC):
             if isinstance(part, sp.FiniteSet):
                 terms.extend((evidence * f(y, evidence)).subs(y, v) for v in part)
             else:
-                terms.append(_integrated(evidence * f(y, evidence), part))
+                terms.append(_integrated(evidence, f(y, evidence), part, omega))
         return sp.Add(*terms)
 
     @staticmethod
@@ -138,20 +138,42 @@ def _together(pieces: tuple[tuple[sp.Set, sp.Expr], ...]) -> Any:
     return parts[0] if len(parts) == 1 else MixedOutputs(*parts)
 
 
-def _integrated(integrand: sp.Expr, outputs: sp.Set) -> sp.Expr:
-    """The integral over an interval as Gaussian averages; an even integrand is folded onto the whole line."""
-    if outputs == sp.S.Reals:
-        scale, total = sp.S.One, integrand
-    elif outputs in (sp.Interval.open(0, sp.oo), sp.Interval.open(-sp.oo, 0)):
-        even = integrand.subs(y, -y) == integrand
-        side = 1 if outputs.contains(1) == sp.true else -1
-        scale, total = (
-            (sp.Rational(1, 2), integrand) if even else (sp.S.One, sp.Heaviside(side * y) * integrand)
-        )
-    else:
-        raise NotImplementedError(f"outputs in {outputs}")
-    whole = OutputSum(total, y, sp.S.Reals)
-    return reflected(scale * output_integral_to_average(whole)).doit()
+def _integrated(evidence: sp.Expr, function: sp.Expr, outputs: Any, omega: sp.Expr) -> sp.Expr:
+    """The integral of evidence times function over one part of the outputs: as Gaussian averages where the
+    evidence is made of Gaussian densities, else as it stands.  An even integrand is folded onto the whole
+    line; one of y - omega alone does not depend on omega.
+    """
+    integrand = evidence * function
+    half_lines = (sp.Interval.open(0, sp.oo), sp.Interval.open(-sp.oo, 0))
+    scale, total = sp.S.One, integrand
+    if outputs in half_lines:
+        if integrand.subs(y, -y) == integrand:
+            scale = sp.Rational(1, 2)
+        else:
+            total = sp.Heaviside((1 if outputs == half_lines[0] else -1) * y) * integrand
+    elif outputs != sp.S.Reals:
+        return OutputSum(integrand, y, outputs)
+    try:
+        averages = output_integral_to_average(OutputSum(total, y, sp.S.Reals))
+    except ValueError:
+        density = sp.Add(*(_by_logarithm(term) for term in sp.Add.make_args(evidence)))
+        return OutputSum(_centred(density * function, omega), y, outputs)
+    return reflected(scale * averages).doit()
+
+
+def _by_logarithm(term: sp.Expr) -> sp.Expr:
+    """A positive term whose factors may overflow where their product does not."""
+    return term if term.has(GaussianAverage) else sp.exp(stable_log(term))
+
+
+def _centred(integrand: sp.Expr, omega: sp.Expr) -> sp.Expr:
+    """The integrand in y - omega, where it depends on nothing else."""
+
+    def tidy(e: sp.Expr) -> sp.Expr:
+        return e.func(*(sp.expand(a, log=False) for a in e.args))
+
+    shifted = integrand.subs(y, y + omega).replace(lambda e: isinstance(e, sp.Function), tidy)
+    return integrand if shifted.has_free(omega) else shifted
 
 
 @dataclass(frozen=True)

@@ -373,7 +373,7 @@ def _gaussian_block(
     _, _, mean, variance = members[0].args
     x = sp.Dummy("x", real=True)
     bodies, program = _bodies(members, arguments, x, counted)
-    even = mean.is_zero is True and all(is_even(b, x) for b in bodies)
+    even = mean.is_zero is True and is_even(program, len(arguments))
     even = even and all(s.centre.is_zero for s in switches_of(bodies, x))
     return _LineBlock(
         lower([mean, variance], arguments),

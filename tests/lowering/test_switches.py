@@ -238,7 +238,7 @@ def test_switches_of_an_inner_average_are_smeared():
     ],
 )
 def test_even_bodies(body, even):
-    assert is_even(body, x) is even
+    assert is_even(lower([body], [a, v, x]), 2) is even
 
 
 def test_half_of_an_even_average_is_enough():
