@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from replica.api import solve as solve
+    from replica.models.empirical_risk import EmpiricalRisk as EmpiricalRisk
+    from replica.models.spiked_matrix import SpikedMatrix as SpikedMatrix
+    from replica.models.teacher_student import TeacherStudent as TeacherStudent
     from replica.simulation import simulate as simulate
     from replica.sweeping import sweep as sweep
     from replica.validation import Check as Check
@@ -26,11 +29,25 @@ _WHERE = {
     "simulate": "replica.simulation",
     "validate": "replica.validation",
     "Check": "replica.validation",
+    "TeacherStudent": "replica.models.teacher_student",
+    "SpikedMatrix": "replica.models.spiked_matrix",
+    "EmpiricalRisk": "replica.models.empirical_risk",
     "InputError": "solvers.errors",
     "NotConvergedError": "solvers.errors",
 }
 
-__all__ = ["Check", "InputError", "NotConvergedError", "simulate", "solve", "sweep", "validate"]
+__all__ = [
+    "Check",
+    "EmpiricalRisk",
+    "InputError",
+    "NotConvergedError",
+    "SpikedMatrix",
+    "TeacherStudent",
+    "simulate",
+    "solve",
+    "sweep",
+    "validate",
+]
 
 
 def __getattr__(name: str) -> Any:

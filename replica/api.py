@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from replica.lowering.problem import pair_problem
+from replica.lowering.problem import observables, pair_problem
 from replica.parameters import validate
 from replica.sweeping import second_moment, start_named, sweep
 from replica.sweeping import solve_group as _solve_group
 from solvers.backends.arb import Arb
+from solvers.backends.float64 import Float64
 from solvers.backends.mp import MP
 from solvers.errors import InputError, NotConvergedError
 from solvers.fixed_point.pair import PointResult
 from solvers.fixed_point.refine import entropy_at_zero, refine
-from solvers.problem import PairProblem
+from solvers.problem import PairProblem, at_level
 from solvers.solution import Outcome, Solution
 
 __all__ = ["solve", "sweep"]
 
 MAX_DIGITS = 1000
 FLOAT_DIGITS = 15
+_DOUBLES = Float64()
 BACKENDS = ("float64", "arb", "mpmath")
 
 
@@ -72,14 +75,43 @@ def solve(
     chosen_start = start_named(start, model)
     name = _backend(backend, wanted)
     exact = validate(model.control_parameters, params)
-    model = model.at(exact)
-    problem = pair_problem(model)
-    canonical = model.canonical(exact)
-    point = _solve_group(model, [canonical], chosen_start, wanted)[0]
-    solution = _finish(problem, canonical, exact, point, wanted, name)
+    if model.solver == "risk":
+        from replica.lowering.risk import solve_risk
+
+        solution = solve_risk(model, exact, wanted, chosen_start, name)
+    else:
+        solution = _solve_pair(model.at(exact), exact, chosen_start, wanted, name)
     if throw and not solution.outcome.converged:
         raise NotConvergedError(solution.outcome.value)
     return solution
+
+
+def _solve_pair(model: Any, exact: Mapping[str, Fraction], start: str, digits: int, backend: str) -> Solution:
+    """A model whose equations reduce to one pair: every solution, then the one that the start chooses."""
+    problem = pair_problem(model)
+    canonical = model.canonical(exact)
+    point = _solve_group(model, [canonical], start, digits)[0]
+    solution = _finish(problem, canonical, exact, point, digits, backend)
+    if not solution.outcome.converged or not np.isfinite(float(solution["q_hat"])):
+        return solution
+    return replace(solution, values={**solution.values, **_observed(model, canonical, solution)})
+
+
+def _observed(model: Any, canonical: Mapping[str, Fraction], solution: Solution) -> dict[str, Any]:
+    """The model's observables at a solution, to its digits."""
+    digits = solution.digits
+    backend = _DOUBLES if digits <= FLOAT_DIGITS else Arb(digits + 10)
+    number = _number(backend, digits)
+    found = {}
+    for name, function in observables(model).items():
+        with backend.context():
+            unknowns = [backend.number(Fraction(str(solution[key]))) for key in ("q_hat", "mmse")]
+            parameters = {key: backend.number(value) for key, value in canonical.items()}
+            value, _ = at_level(
+                lambda k, f=function, u=unknowns, p=parameters: f(backend, k, *u, p), 10.0 ** -(digits + 1)
+            )
+        found[name] = number(backend.midpoint(value.value))
+    return found
 
 
 def _finish(

@@ -21,6 +21,16 @@ _HOMES = {
         "SymmetricInterval",
     ),
     "factors": ("GaussianFactors",),
+    "losses": (
+        "AbsoluteLoss",
+        "HingeLoss",
+        "HuberLoss",
+        "LogisticLoss",
+        "Loss",
+        "SquareLoss",
+        "SquaredHingeLoss",
+    ),
+    "penalties": ("ElasticNet", "L1", "L2", "Penalty"),
     "priors": (
         "Bernoulli",
         "Discrete",

@@ -1,7 +1,7 @@
 """Whether bodies are even in a variable: half of their average is then enough.
 
-The question is put to the lowered program, at a few points no symmetry has chosen: analytic functions that agree
-there to twelve digits are the same.  A symbolic answer costs seconds on the bodies of nested averages.
+The question is put to the lowered program, at a few points no symmetry has chosen: analytic functions that
+agree there to twelve digits are the same.  A symbolic answer costs seconds on the bodies of nested averages.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _ACCURACY = 1e-12
 def is_even(program: Any, arguments: int) -> bool:
     """Whether the bodies of a program do not change with the sign of their last argument, the variable.
 
-    ``arguments`` is how many come before it.  False says nothing: a quadrature inside may differ by its error.
+    ``arguments`` is how many come before it.  False says nothing: a quadrature inside may differ by its
+    error.
     """
     for parameters in _PARAMETERS:
         for place in _PLACES:

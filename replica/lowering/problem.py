@@ -68,6 +68,7 @@ def _half(update: sp.Expr, unknown: sp.Symbol, symbols: list[sp.Symbol], names: 
 
 
 def _entropy(expression: sp.Expr, names: dict[str, sp.Symbol]) -> Any:
+    """A function of both unknowns and all parameters."""
     program = lower([expression], [q_hat, ERROR, *names.values()])
 
     def evaluate(
@@ -79,6 +80,17 @@ def _entropy(expression: sp.Expr, names: dict[str, sp.Symbol]) -> Any:
         return Evaluation(value, np.zeros_like(estimate), estimate)
 
     return evaluate
+
+
+@lru_cache(maxsize=32)
+def observables(model: Any) -> dict[str, Any]:
+    """Name -> function of (backend, level, q_hat, v, parameters), for what a model can say at a solution."""
+    cycle = model.cycle()
+    names = {p.name: symbol for p, symbol in model.parameter_symbols()}
+    return {
+        name: _entropy(sp.sympify(expression).subs(q, cycle.second_moment - ERROR), names)
+        for name, expression in cycle.observables
+    }
 
 
 FINEST_NESTED = 8

@@ -9,16 +9,60 @@ from solvers.errors import InputError
 
 if TYPE_CHECKING:
     from replica.models.bsr import BilinearSequenceRegression as BilinearSequenceRegression
+    from replica.models.empirical_risk import EmpiricalRisk as EmpiricalRisk
+    from replica.models.spiked_matrix import SpikedMatrix as SpikedMatrix
+    from replica.models.teacher_student import TeacherStudent as TeacherStudent
 
 MODELS: dict[str, str] = {
     "bsr": "bilinear sequence regression (arXiv 2410.18858)",
+    "glm": "a vector seen through random projections and a channel, Bayes-optimal",
+    "risk": "convex empirical risk minimisation with a teacher",
+    "spiked": "a rank-one matrix in Gaussian noise, Bayes-optimal",
 }
 """Name -> one line."""
 
+_PRIORS = ("gaussian", "rademacher", "gauss-bernoulli", "bernoulli", "sparse-rademacher", "laplace")
+_MIXTURES = _PRIORS[:-1]
+_CHANNELS = (
+    "gaussian",
+    "sign",
+    "abs",
+    "probit",
+    "logistic",
+    "margin",
+    "interval",
+    "quantiser",
+    "relu",
+    "leaky",
+    "laplace",
+    "poisson",
+)
+
 OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
-    "bsr": {"channel": ("gaussian", "sign", "abs")},
+    "bsr": {"channel": _CHANNELS},
+    "glm": {"prior": _PRIORS, "channel": _CHANNELS},
+    "risk": {
+        "teacher": ("sign", "gaussian", "probit", "logistic", "margin"),
+        "loss": ("logistic", "square", "hinge", "squared hinge", "huber", "absolute"),
+        "penalty": ("l2", "l1", "elastic net"),
+        "teacher_prior": _MIXTURES,
+    },
+    "spiked": {"prior": _PRIORS, "second_prior": _PRIORS},
 }
-"""Name -> option -> the values it takes."""
+"""Name -> option -> the values it takes; the first is the default, but for ``spiked`` (rademacher, none)."""
+
+_CLASSES = {
+    "BilinearSequenceRegression": "bsr",
+    "TeacherStudent": "teacher_student",
+    "EmpiricalRisk": "empirical_risk",
+    "SpikedMatrix": "spiked_matrix",
+}
+_NAMES = {
+    "bsr": "BilinearSequenceRegression",
+    "glm": "TeacherStudent",
+    "risk": "EmpiricalRisk",
+    "spiked": "SpikedMatrix",
+}
 
 
 def build(name: str, options: dict[str, str]) -> Any:
@@ -36,15 +80,30 @@ def build(name: str, options: dict[str, str]) -> Any:
             raise InputError(unknown("option", option, list(OPTIONS[name])))
         if value not in OPTIONS[name][option]:
             raise InputError(unknown(option, value, OPTIONS[name][option]))
-    from replica.ingredients.channels import CHANNELS
-    from replica.models.bsr import BilinearSequenceRegression
+    return __getattr__(_NAMES[name])(**{option: _ingredient(option, v) for option, v in options.items()})
 
-    return BilinearSequenceRegression(channel=CHANNELS[options.get("channel", "gaussian")]())
+
+def _ingredient(option: str, value: str) -> Any:
+    from replica.ingredients.channels import CHANNELS
+    from replica.ingredients.losses import LOSSES
+    from replica.ingredients.penalties import PENALTIES
+    from replica.ingredients.priors import PRIORS
+
+    homes: dict[str, dict[str, Any]] = {
+        "channel": CHANNELS,
+        "teacher": CHANNELS,
+        "loss": LOSSES,
+        "penalty": PENALTIES,
+        "prior": PRIORS,
+        "second_prior": PRIORS,
+        "teacher_prior": PRIORS,
+    }
+    return homes[option][value]()
 
 
 def __getattr__(name: str) -> Any:
-    if name == "BilinearSequenceRegression":
-        from replica.models.bsr import BilinearSequenceRegression
+    if name in _CLASSES:
+        from importlib import import_module
 
-        return BilinearSequenceRegression
+        return getattr(import_module(f"replica.models.{_CLASSES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -69,6 +69,7 @@ class SpikedMatrix:
     name: ClassVar[str] = "spiked"
     reference: ClassVar[str] = "Lesieur, Krzakala and Zdeborova, J. Stat. Mech. (2017) 073403"
     default_start: ClassVar[str] = "uninformed"
+    solver: ClassVar[str] = "pair"
 
     @property
     def rectangular(self) -> bool:

@@ -35,7 +35,7 @@ from replica.ingredients.channels import Channel, GaussianNoise
 from replica.ingredients.priors import Gaussian
 from replica.parameters import Parameter
 from replica.saddle_point import Cycle, SaddlePoint
-from replica.symbols import PARAMETERS, h, q, q_hat, y
+from replica.symbols import PARAMETERS, V, h, omega, q, q_hat, y
 
 PHI = sp.Symbol("Phi")
 
@@ -58,6 +58,7 @@ class TeacherStudent:
     reference: ClassVar[str] = "Barbier, Krzakala, Macris, Miolane and Zdeborova, PNAS 116 (2019) 5451"
     rate: ClassVar[str] = "samples per coordinate, M/N"
     default_start: ClassVar[str] = "uninformed"
+    solver: ClassVar[str] = "pair"
 
     @property
     def control_parameters(self) -> tuple[Parameter, ...]:
@@ -113,7 +114,28 @@ class TeacherStudent:
             self.free_entropy().expression,
             self.second_moment,
             self.second_moment - sp.sympify(self.prior.mean) ** 2,
+            self._observables(),
         )
+
+    def _observables(self) -> tuple[tuple[str, sp.Expr], ...]:
+        """The generalisation error of the Bayes-optimal prediction on a new sample.
+
+        Labels -1 and 1 of an odd channel, P(-y|-h) = P(y|h): the probability that the sign of omega is
+        wrong. Real outputs: the variance of y given omega, E (y - E[y|omega])^2.
+        """
+        channel, variance = self.channel, self.second_moment - q
+        outputs = channel.outputs
+        if outputs == sp.FiniteSet(-1, 1):
+            if channel.density(y, h) != channel.density(-y, -h):
+                return ()
+            wrong = channel.evidence(sp.S.NegativeOne, sp.Abs(omega), variance)
+            return (("generalisation_error", GaussianAverage(wrong, omega, 0, q)),)
+        if outputs != sp.S.Reals:
+            return ()
+        mean, square = (
+            channel.expectation(lambda value, _, k=k: value**k, omega, V).subs(V, variance) for k in (1, 2)
+        )
+        return (("generalisation_error", GaussianAverage(square - mean**2, omega, 0, q).doit()),)
 
     def recovery_threshold(self, values: Mapping[str, Fraction]) -> Fraction:
         """Alpha above which noiseless real outputs can determine the signal: its information dimension."""

@@ -674,15 +674,17 @@ def test_a_missing_parameter_is_named(call):
         ({"max_iterations": 0}, "max_iterations is at least 1"),
         ({"tolerance": 0}, "tolerance is positive"),
         ({"damping": 1}, "damping lies in [0, 1)"),
-        ({"seed": -1}, "a root seed is a non-negative integer"),
+        ({"seed": -1}, "seed must be an integer of at least 0"),
     ],
 )
 def test_simulations_refuse(call, change, message):
     refused(lambda **k: call(BSR, **k), message, **{**FIRST, "d": 20, "seeds": 2, **change})
 
 
-def test_an_even_channel_needs_noise():
-    refused(lambda **k: solve(ABS, **k), "delta must be > 0, got 0", **{**FIRST, "delta": 0})
+def test_the_noise_of_an_even_channel_is_optional():
+    point = {name: value for name, value in FIRST.items() if name != "delta"}
+    assert solve(ABS, **point)["q"] == solve(ABS, delta=0, **point)["q"]
+    refused(lambda **k: solve(ABS, **k), "delta must be >= 0, got -1", **{**FIRST, "delta": -1})
     refused(lambda **k: solve(SIGN, **k), "unknown parameter 'delta'", **FIRST)
 
 
@@ -700,7 +702,7 @@ def test_the_command_line_refuses_in_one_line(capsys):
         assert captured.err.count("\n") == 1
         assert "Traceback" not in captured.err
         assert captured.out == ""
-    assert cli.main([*words, "channel=abs", "alpha=0.3", "delta=0"]) == 2
+    assert cli.main([*words, "channel=abs", "alpha=0.3", "delta=-1"]) == 2
 
 
 def test_without_a_solution_nothing_is_returned_unless_asked(monkeypatch):
