@@ -172,3 +172,16 @@ def test_a_prior_far_from_zero_is_no_divergence():
     assert started.outcome is AmpOutcome.EXPLODED
     with pytest.raises(InputError, match="prior_mean is finite"):
         gamp(sensing, y, gaussian_channel(0.1), PLUS_MINUS, prior_mean=np.inf)
+
+
+def test_discrete_coordinates_are_recovered_from_their_signs():
+    """Once no output is near its threshold q_hat falls to zero: the end of a recovery, no lack of information."""
+
+    def task(rng):
+        x = rng.choice([-1.0, 1.0], size=(500, 1))
+        sensing = DenseGaussianSensing(1500, (500, 1), rng)
+        return gamp(sensing, np.sign(sensing.forward(x)), sign_channel, PLUS_MINUS, truth=x)
+
+    runs = run_seeds(task, 10)
+    assert all(run.outcome.converged and run.mse[-1] < 1e-9 for run in runs)
+    assert any(run.outcome is AmpOutcome.RECOVERED for run in runs)
