@@ -254,7 +254,7 @@ def _validate(arguments: argparse.Namespace) -> None:
 
     path = arguments.plot and cli_output.writable(arguments.plot, cli_output.PLOT_SUFFIXES)
     model, given = _build(arguments)
-    values = validate(model.control_parameters, given)
+    values: dict[str, Any] = dict(validate(model.control_parameters, given))
 
     from replica import validate as compare
 

@@ -79,7 +79,8 @@ def _validate(console: Any, model: BilinearSequenceRegression) -> list[Check]:
     checks = []
     for point in POINTS:
         with progress_bar(_show(point)) as progress:
-            check = validate(model, d=SIZE, seeds=SEEDS, progress=progress, **point)
+            parameters: dict[str, Any] = dict(point)
+            check = validate(model, d=SIZE, seeds=SEEDS, progress=progress, **parameters)
         checks.append(check)
         values = [f"{float(check.params[name]):.4g}" for name in ("alpha", "beta", "rho", "delta")]
         table.add_row(
