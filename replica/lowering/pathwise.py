@@ -29,7 +29,7 @@ def path_derivative(expr: sp.Expr, p: sp.Symbol) -> sp.Expr:
 
     >>> x, q = sp.Symbol("x", real=True), sp.Symbol("q", positive=True)
     >>> path_derivative(GaussianAverage(x**4, x, 0, q), q)
-    2*GaussianAverage(x**4, x, 0, q)/q
+    2*GaussianAverage(_x**4/q, _x, 0, q)
     """
     return _along(sp.sympify(expr), {p: sp.S.One})
 

@@ -19,14 +19,15 @@ Exact symmetry: (d, L) -> (L, d), that is (beta, rho) -> (1/beta, rho/beta).  Th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from replica.ingredients.channels import Channel, GaussianNoise
 from replica.ingredients.factors import GaussianFactors
 from replica.models.teacher_student import TeacherStudent
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class BilinearSequenceRegression(TeacherStudent):
     """Learn a low-rank d x L matrix from scalar products with Gaussian sequences; Bayes-optimal.
 
@@ -38,10 +39,12 @@ class BilinearSequenceRegression(TeacherStudent):
     alpha/(Delta - q + 1)
     """
 
-    prior: Any = field(default_factory=GaussianFactors)
-
     name: ClassVar[str] = "bsr"
     title: ClassVar[str] = "Bilinear sequence regression"
     reference: ClassVar[str] = "arXiv 2410.18858"
     rate: ClassVar[str] = "samples per entry of the signal, n/(dL)"
     default_start: ClassVar[str] = "global"
+
+    def __init__(self, channel: Channel | None = None, prior: Any = None) -> None:
+        """The channel comes first: the prior of the paper is the default."""
+        super().__init__(prior or GaussianFactors(), channel or GaussianNoise())
