@@ -366,6 +366,8 @@ def _polished(
     """The roots, those that doubles leave uncertain finished in more digits; each once."""
     kept: list[Root] = []
     for root in roots:
+        if not (np.isfinite(root.q_hat) and np.isfinite(root.slope)):
+            continue  # a sign of rounding beside q = 0
         far = not root.outcome.converged or root.q_hat >= NOISELESS
         better = _refined(problem, exact, Fraction(root.q_hat)) if far or not _sharp(root) else root
         if all(abs(better.q_hat - r.q_hat) > 1e-9 * r.q_hat for r in kept):
@@ -378,7 +380,10 @@ def _sharp(root: Root) -> bool:
 
 
 def _refined(problem: PairProblem, exact: Mapping[str, Fraction], q_hat: Fraction) -> Root:
-    fine = refine(problem, exact, q_hat, POLISH_DIGITS, Arb)
+    try:
+        fine = refine(problem, exact, q_hat, POLISH_DIGITS, Arb)
+    except (ValueError, ArithmeticError):  # no number comes out beside q = 0 or v = 0
+        return _nothing(Outcome.RESIDUAL)
     return Root(
         float(fine.q_hat),
         float(fine.v),
@@ -437,7 +442,8 @@ def _newton(
         left = np.where(rising[pending], ~inside, inside)  # the root lies to the right of s
         lower[pending] = np.where(left, s[pending], lower[pending])
         upper[pending] = np.where(left, upper[pending], s[pending])
-        target = s[pending] - f / (gain - 1)
+        with np.errstate(all="ignore"):
+            target = s[pending] - f / (gain - 1)
         outside = ~((target >= lower[pending]) & (target <= upper[pending]))
         target = np.where(outside, (lower[pending] + upper[pending]) / 2, target)
         moved = np.abs(target - s[pending])
@@ -459,16 +465,19 @@ def _roots(
         return []
     mine = {name: values[point] for name, values in output.items()}
     f, gain, inner, outer = _step(problem, half, mine, s, tolerance)
-    s = s - f / (gain - 1)  # a last correction, smaller than what was just measured
-    q_hat, v = np.exp(s), inner.value - inner.slope * np.exp(s) * f / (gain - 1)
+    with np.errstate(all="ignore"):
+        last = np.nan_to_num(f / (gain - 1))  # a last correction, smaller than what was just measured
+    q_hat = np.exp(s - last)
+    v = inner.value - inner.slope * q_hat * last
     both = {**{name: np.full(s.size, value) for name, value in half.parameters.items()}, **mine}
     phi = _batch_entropy(problem, q_hat, v, both)
     stiffness = np.maximum(np.abs(1 - gain), 1e-12)
-    passed = np.abs(outer.slope) / outer.value
-    quadrature = (
-        np.abs(inner.slope) * q_hat * (inner.error * passed + outer.error / outer.value) / stiffness
-        + inner.error
-    )
+    with np.errstate(all="ignore"):  # at q = 0 an even channel says nothing
+        passed = np.abs(outer.slope) / outer.value
+        quadrature = (
+            np.abs(inner.slope) * q_hat * (inner.error * passed + outer.error / outer.value) / stiffness
+            + inner.error
+        )
     rounding = _rounding(q_hat, inner.value) * (1 + np.abs(inner.slope) * q_hat * passed / stiffness)
     iteration = np.abs(inner.slope) * q_hat * f * f
     roots = []
