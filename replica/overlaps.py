@@ -9,7 +9,7 @@ A k-step hierarchical (Parisi) matrix groups the n = m_0 replicas into blocks of
 m_2, and so on to single replicas, m_{k+1} = 1.  Q_ab = q_i for two replicas in one block of m_i and in
 different blocks of m_{i+1}; Q_aa = q_{k+1} is the diagonal.  Let J_i have the entry 1 where a and b share a
 block of m_i and 0 elsewhere.  Then Q = sum_i Delta_i J_i with the levels Delta_i = q_i - q_{i-1}, q_{-1} = 0.
-The J_i / m_i are projectors, each inside the next, so the eigenvalues are lambda_i = sum_{j >= i} m_j Delta_j:
+The J_i / m_i are projectors, each inside the next, so the eigenvalues are lambda_i = sum_{j>=i} m_j Delta_j:
 lambda_0 once, lambda_i n/m_i - n/m_{i-1} times.  k = 0 is replica-symmetric.  Everything below follows from
 these sentences.
 

@@ -9,6 +9,7 @@ import pytest
 import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from latex_engine import check_structure, compile_latex
 
 from replica.expr.replica_limit import replica_limit
 from replica.overlaps import ParisiMatrix, PlantedMatrix, ReplicaSymmetricMatrix, per_replica
@@ -517,3 +518,24 @@ def test_latex_is_the_sum_over_levels():
     assert sp.latex(planted) == (
         r"\begin{pmatrix}\rho&m\mathbf{1}_{n}^{\top}\\m\mathbf{1}_{n}&\left(1,b\right)_{n}\end{pmatrix}"
     )
+
+
+def test_latex_compiles():
+    everything = [
+        e
+        for k, matrix in FAMILIES.items()
+        for e in (
+            matrix,
+            PlantedMatrix(rho, m - 1, matrix),
+            matrix.subs(n, n + 1),
+            ParisiMatrix(n, 0, [0] * (k + 1), matrix.blocks),
+        )
+    ]
+    everything += [
+        FAMILIES[1].inverse(),
+        PlantedMatrix(1, 1, FAMILIES[1]).inverse(),
+        PlantedMatrix(1, 0, FAMILIES[1]),
+    ]
+    fragments = [f"\\[\n{sp.latex(e)}\n\\]" for e in everything]
+    check_structure("\n".join(fragments))
+    compile_latex("\n".join(fragments))
