@@ -3,8 +3,9 @@ r"""The replicated action: the nodes that stand for E[Z^n] on its way to the fre
 The planted, Bayes-optimal setting: n + 1 exchangeable replicas of the signal (replica 0 is the teacher),
 outputs y ~ P_out(.|h_0) of the fields h_a, at a symbolic number of replicas.  Every node is an exponent *per
 coordinate of the signal*.  The signal is a vector x of N coordinates with h = F x, F_ij ~ N(0, 1/N), or a
-matrix S of dL entries with h = Tr(X^T S)/sqrt(dL), X_ij ~ N(0, 1): the same calculation in another notation,
-told apart by the number of coordinates, the symbol ``N`` or ``DL``.
+matrix S of dL entries with h = Tr(X^T S)/sqrt(dL), X_ij ~ N(0, 1), or a symmetric d x d matrix S with h =
+Tr(X S)/sqrt(d), X symmetric, X_ij ~ N(0, 1 + delta_ij): the same calculation in another notation, told apart
+by the number of coordinates, the symbol ``N``, ``DL`` or ``D2``.  ``geometry`` says what else differs.
 """
 
 # SymPy's annotations say Basic (or a class) for what is an expression:
@@ -31,17 +32,41 @@ Z_OUT = sp.Function("Z_out", positive=True)(y, omega, V)
 
 DL = sp.Symbol("dL", positive=True)
 """Number of entries of a matrix signal of d rows and L columns."""
+D2 = sp.Symbol("d^2", positive=True)
+"""Number of entries of a symmetric matrix signal, of which half are free."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a kind of signal is counted.
+
+    In the free coordinates x of the signal, ``share`` of them per entry, the scalar product of two signals is
+    their number times the overlap; a field h has variance ``field_variance`` per unit of overlap.  For a
+    symmetric d x d matrix with overlap Tr(S S')/d: d^2/2 free coordinates, x.x' = (d/2) Tr(S S'), and noise
+    that is N(0, 1) in each of them is the matrix Z with entries of variance (1 + delta_ij)/d.
+    """
+
+    share: sp.Expr = sp.S.One
+    field_variance: sp.Expr = sp.S.One
+
+
+def geometry(coordinates: sp.Symbol) -> Geometry:
+    """How the signal with this number of coordinates is counted."""
+    return _NOTATIONS[coordinates].geometry
 
 
 @dataclass(frozen=True)
 class _Notation:
-    """How a kind of signal is written."""
+    """How a kind of signal is written, and counted."""
 
     signal: str
     inputs: str
     field: str
     product: str
     noise: str
+    square: str = "|{0}|^2"
+    noise_law: str = "a d x L matrix of iid N(0, 1) entries"
+    geometry: Geometry = Geometry()
 
 
 N_U, N_V = sp.Symbol("N_u", positive=True), sp.Symbol("N_v", positive=True)
@@ -58,7 +83,22 @@ _NOTATIONS = {
         r"\operatorname{{Tr}}{0}^{{\top}}{1}",
         "Z",
     ),
+    D2: _Notation(
+        "S",
+        "X",
+        r"\frac{\operatorname{Tr}X_\mu S_a}{\sqrt{d}}",
+        r"\frac{{d}}{{2}}\operatorname{{Tr}}{0}{1}",
+        "Z",
+        r"\frac{{d}}{{2}}\operatorname{{Tr}}{0}^2",
+        "a symmetric d x d matrix of independent N(0, (1 + delta_ij)/d) entries",
+        Geometry(sp.Rational(1, 2), sp.Integer(2)),
+    ),
 }
+
+
+def noise_law(coordinates: sp.Symbol) -> str:
+    """The noise that is N(0, 1) in every free coordinate, in words."""
+    return _NOTATIONS[coordinates].noise_law
 
 
 class ReplicatedEvidence(Binder):
@@ -176,16 +216,19 @@ def _likelihood_latex(printer: Any, strength: sp.Expr, coordinates: sp.Expr) -> 
     """The likelihood ratio of a signal to pure noise, the prefix 1/N, and the name of the noise."""
     written = _NOTATIONS[coordinates]
     c, s, z = printer._print(strength), written.signal, written.noise
-    exponent = rf"\sqrt{{{c}}}{written.product.format(z, s)}-\frac{{{c}}}{{2}}|{s}|^2"
+    exponent = rf"\sqrt{{{c}}}{written.product.format(z, s)}-\frac{{{c}}}{{2}}{written.square.format(s)}"
     likelihood = rf"\mathbb{{E}}_{{{s}\sim P}}e^{{{exponent}}}"
     return likelihood, rf"\frac{{1}}{{{printer._print(coordinates)}}}", z
 
 
 class DifferentialEntropy(sp.Expr):
-    """h(Y)/(dL) of Y = S + Z/sqrt(q_hat), in nats. Args: q_hat."""
+    """h(Y)/(dL) of Y = S + Z/sqrt(q_hat), in nats, in the free coordinates. Args: q_hat, number of
+    coordinates dL.
+    """
 
     def _latex(self, printer: Any) -> str:
-        return rf"\frac{{1}}{{dL}}\mathsf{{h}}\left(S+Z/\sqrt{{{printer._print(self.args[0])}}}\right)"
+        strength, coordinates = (printer._print(a) for a in self.args)
+        return rf"\frac{{1}}{{{coordinates}}}\mathsf{{h}}\left(S+Z/\sqrt{{{strength}}}\right)"
 
 
 def _density_latex(printer: Any, density: sp.Expr, y_name: str, h_name: str) -> str:
@@ -202,10 +245,23 @@ def nodes_of(expr: sp.Expr, kind: type) -> list[Any]:
     return sorted(expr.atoms(kind), key=sp.default_sort_key)
 
 
-def cancel_rational(expr: sp.Expr) -> sp.Expr:
+def covariance_of(fields: sp.Expr, matrices: dict[sp.Expr, ReplicaSymmetricMatrix]) -> ReplicaSymmetricMatrix:
+    """The covariance of the fields, a number times the symbol of an overlap matrix, under the ansatz."""
+    factor, symbol = fields.as_coeff_Mul()
+    matrix = matrices[symbol]
+    return ReplicaSymmetricMatrix(matrix.size, factor * matrix.diagonal, factor * matrix.off_diagonal)
+
+
+def cancel_rational(expr: sp.Expr, variance: sp.Expr = sp.S.Zero) -> sp.Expr:
     """Put the rational terms of a sum over one factored denominator of positive leading sign; nothing else is
     touched.
+
+    The reciprocals in ``variance``, that of a field, stay as they are: a common denominator would hide that
+    the variance is a difference, which is small.
     """
+    kept = {p: sp.Dummy() for p in variance.atoms(sp.Pow) if p.exp.is_negative}
+    if kept:
+        return cancel_rational(expr.xreplace(kept)).xreplace({u: p for p, u in kept.items()})
     rational, rest = [], []
     for term in sp.Add.make_args(sp.expand_mul(expr, deep=False)):
         (rational if term.is_rational_function() else rest).append(term)

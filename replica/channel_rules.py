@@ -10,7 +10,7 @@ from typing import Any
 
 import sympy as sp
 
-from replica.action import Z_OUT, cancel_rational, nodes_of
+from replica.action import Z_OUT, Geometry, cancel_rational, nodes_of
 from replica.derivation import Comparison, Derivation, Kind, Printed, Rule
 from replica.expr.average import GaussianAverage, OutputSum
 from replica.expr.binder import evaluate_inside
@@ -41,7 +41,8 @@ def insert_channel(channel: Any) -> Rule:
             if average.body != single * sp.log(single):
                 raise ValueError(f"expected the average of Z_out log Z_out, got {average}")
             inner = channel.expectation(lambda _, z: stable_log(z), average.var, V).subs(V, single.variance)
-            return cancel_rational(GaussianAverage(inner, average.var, average.mean, average.variance).doit())
+            averaged = GaussianAverage(inner, average.var, average.mean, average.variance).doit()
+            return cancel_rational(averaged, single.variance)
 
         return expr.xreplace({total: rewrite(total) for total in output_sums(expr)})
 
@@ -134,12 +135,13 @@ def _hermite(function: sp.Expr, at: dict[Any, Any]) -> sp.Expr:
     return sp.Add(*(w * v for w, v in zip(weights, values, strict=True))) / sp.N(sp.sqrt(sp.pi), 15)
 
 
-def overlap_equation(outputs: sp.Set) -> Derivation:
-    """q_hat = 2 alpha dPsi_out/dq for any channel, Psi_out = E_{omega ~ N(0, q)} int dy Z_out log Z_out at V
-    = E x^2 - q.
+def overlap_equation(outputs: sp.Set, counted: Geometry) -> Derivation:
+    """q_hat = (2 alpha/share) dPsi_out/dq for any channel, Psi_out = E_{omega ~ N(0, c q)} int dy Z_out log
+    Z_out at V = c (E x^2 - q), with c the variance of a field per unit of overlap.
     """
-    psi = GaussianAverage(OutputSum(Z_OUT * sp.log(Z_OUT), y, outputs), omega, 0, q)
-    start = 2 * alpha * (sp.Derivative(psi, q) - sp.Derivative(psi, V))
+    c = counted.field_variance
+    psi = GaussianAverage(OutputSum(Z_OUT * sp.log(Z_OUT), y, outputs), omega, 0, c * q)
+    start = 2 * alpha / counted.share * (sp.Derivative(psi, q) - c * sp.Derivative(psi, V))
     derivation = Derivation.start("Conjugate of the overlap", q_hat, start)
     return derivation.then(_PRICE).then(_HEAT).then(_SCORE)
 
@@ -153,14 +155,17 @@ def insert_evidence(channel: Any, variance: sp.Expr) -> Rule:
                 return stable_log(evidence).diff(node.var) ** 2
 
             inner = channel.expectation(squared, node.var, V).subs(V, variance)
-            return cancel_rational(GaussianAverage(inner, node.var, node.mean, node.variance).doit())
+            averaged = GaussianAverage(inner, node.var, node.mean, node.variance).doit()
+            return cancel_rational(averaged, variance)
 
         return expr.replace(lambda e: isinstance(e, GaussianAverage), rewrite)
 
     def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
+        weight = before.as_independent(GaussianAverage, as_Add=False)[0] / alpha
+
         def body(output: sp.Expr) -> sp.Expr:
             evidence = channel.evidence(output, omega, variance)
-            return evidence.diff(omega) ** 2 / evidence
+            return weight * evidence.diff(omega) ** 2 / evidence
 
         return (compare_at_field("(dZ_out/domega)^2/Z_out", channel, body, after),)
 
@@ -236,9 +241,10 @@ _PRICE = Rule(
     "Price's theorem",
     Kind.IDENTITY,
     _price,
-    "dE f/dq = E f''/2 in the variance of omega; V = E x^2 - q gives the other term",
+    "the derivative of E f in the variance of omega is E f''/2; V, the rest of the variance of the field, "
+    "gives the other term",
     _check_with_sign,
-    ((Z_OUT, "evidence of one output, E_{h ~ N(omega, V)} P_out(y|h), V = E x^2 - q"),),
+    ((Z_OUT, "evidence of one output, E_{h ~ N(omega, V)} P_out(y|h), V = E h^2 - E omega^2"),),
 )
 _HEAT = Rule(
     "heat equation",

@@ -21,10 +21,13 @@ import sympy as sp
 from replica.action import (
     Q_HAT,
     FieldAverage,
+    Geometry,
     OverlapMoment,
     PairSum,
     Q,
     ReplicatedEvidence,
+    covariance_of,
+    geometry,
     nodes_of,
 )
 from replica.binary_evidence import noisy_fields, thermodynamic_log_moment
@@ -53,18 +56,23 @@ def laplace_comparisons(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ..
         Comparison("the factor of a replica", sp.expand(fields.body.xreplace(names) - stated), sp.S.Zero, 0),
         Comparison("the outputs", sp.Integer(total.outputs == evidence.parameters[0]), sp.S.One, 0),
     ]
-    weight = noisy_fields(float(_VARIANCE))
+    counted = geometry(evidence.parameters[3])
+    share, scale = float(counted.share), float(counted.field_variance)
+    noisy = noisy_fields(float(_VARIANCE) * scale)
     for k, smallest, tolerance in _CASES:
         replicas = int(evidence.parameters[1].subs(n, k)) + 1  # and the teacher
-        summed = thermodynamic_log_moment(replicas, weight, float(_RATE), smallest)
-        found = _extremum(after, k)
+        # signs as the free coordinates: rate and noise per coordinate and unit of overlap are the same
+        summed = share * thermodynamic_log_moment(
+            replicas, lambda overlaps: noisy(scale * overlaps), float(_RATE), smallest
+        )
+        found = _extremum(after, k, counted)
         comparisons.append(
             Comparison(f"E[Z^{k}] of binary signals", sp.Float(found), sp.Float(summed), tolerance)
         )
     return tuple(comparisons)
 
 
-def _extremum(after: sp.Expr, k: int) -> float:
+def _extremum(after: sp.Expr, k: int, counted: Geometry) -> float:
     """The expression at n = k for binary signals and outputs with noise: the supremum over q of the infimum
     over q_hat; nan where there is none inside.
     """
@@ -74,11 +82,12 @@ def _extremum(after: sp.Expr, k: int) -> float:
     log_weight = sp.Dummy("log_weight", real=True)
     nodes: dict[Any, sp.Expr] = {total: sp.exp(log_weight)}
     for moment in nodes_of(after, OverlapMoment):
-        nodes[moment] = _binary_moment(moment.args[0].xreplace(matrices).explicit())
+        share = geometry(moment.args[1]).share
+        nodes[moment] = share * _binary_moment(moment.args[0].xreplace(matrices).explicit())
     for pairs in nodes_of(after, PairSum):
         left, right = (m.xreplace(matrices).explicit() for m in pairs.args)
         nodes[pairs] = sp.Add(*(left[a, b] * right[a, b] for a, b in _pairs(left.rows)))
-    value = sp.expand_log(after.xreplace(nodes).subs({n: k, alpha: _RATE}))
+    value = sp.expand_log(after.xreplace(nodes).subs({n: k, alpha: counted.share * _RATE}))
     slope = value.diff(q_hat)  # linear in q: the infimum over q_hat is reached at one q for each q_hat
     if slope.diff(q) == 0 or slope.diff(q).free_symbols:
         return np.nan
@@ -88,18 +97,19 @@ def _extremum(after: sp.Expr, k: int) -> float:
     if not np.any(inside):
         return np.nan
     at, conjugate = overlap[inside], strength[inside]
-    log_weights = _log_weight(fields.covariance.xreplace(matrices), size)(at)
+    covariance = covariance_of(fields.covariance, matrices)
+    log_weights = _log_weight(covariance, size, counted.field_variance * _VARIANCE)(at)
     values = sp.lambdify((q, q_hat, log_weight), value, "numpy")(at, conjugate, log_weights)
     best = int(np.argmax(values))
     return float(values[best]) if 0 < best < len(values) - 1 else np.nan
 
 
 @lru_cache(maxsize=16)
-def _log_weight(covariance: ReplicaSymmetricMatrix, size: sp.Expr) -> Any:
+def _log_weight(covariance: ReplicaSymmetricMatrix, size: sp.Expr, variance: sp.Expr) -> Any:
     """The logarithm of the integral over the output of the field average, as a function of q in (0, 0.9): a
     polynomial through exact evaluations.
     """
-    density = sp.exp(-((y - h) ** 2) / (2 * _VARIANCE)) / sp.sqrt(2 * sp.pi * _VARIANCE)
+    density = sp.exp(-((y - h) ** 2) / (2 * variance)) / sp.sqrt(2 * sp.pi * variance)
     nodes, values = np.cos(np.pi * (np.arange(_NODES) + 0.5) / _NODES), []
     overlaps = [sp.Rational(round(500 * _LARGEST * (1 + x)), 1000) for x in nodes]
     for overlap in overlaps:

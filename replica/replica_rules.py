@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import sympy as sp
 
 from replica.action import (
+    D2,
+    DL,
     Q_HAT,
     DifferentialEntropy,
     FieldAverage,
@@ -25,7 +27,10 @@ from replica.action import (
     PairSum,
     Q,
     ReplicatedEvidence,
+    covariance_of,
+    geometry,
     nodes_of,
+    noise_law,
 )
 from replica.derivation import Comparison, Kind, Rule
 from replica.expr.average import GaussianAverage, MixedOutputs, OutputSum
@@ -40,11 +45,12 @@ from replica.symbols import alpha, h, n, omega, q, q_hat, y
 def _average_inputs(expr: sp.Expr) -> sp.Expr:
     def rewrite(node: ReplicatedEvidence) -> sp.Expr:
         density, y_, h_, outputs, size, rate, coordinates = node.args
-        fields = FieldAverage(density, h_, Q, size + 1)
+        counted = geometry(coordinates)
+        fields = FieldAverage(density, h_, counted.field_variance * Q, size + 1)
         return (
             rate * sp.log(OutputSum(fields, y_, outputs))
             + OverlapMoment(Q_HAT, coordinates)
-            - PairSum(Q, Q_HAT)
+            - counted.share * PairSum(Q, Q_HAT)
         )
 
     return expr.replace(lambda e: isinstance(e, ReplicatedEvidence), rewrite)
@@ -54,6 +60,35 @@ def _check_average_inputs(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, 
     """The fields of explicit matrices: covariance by contraction over the Gaussian inputs, entry by entry,
     against Tr S_a^T S_b/(dL). Then the value of the result at n = 1 and 2, node by node, against E[Z^n].
     """
+    (evidence,) = nodes_of(before, ReplicatedEvidence)
+    symmetric = evidence.parameters[3] == D2
+    comparisons = _symmetric_fields(geometry(D2).field_variance) if symmetric else _rectangular_fields()
+    return (*comparisons, *laplace_comparisons(before, after))
+
+
+def _symmetric_fields(field_variance: sp.Expr) -> tuple[Comparison, ...]:
+    """Tr(X S_a)/sqrt(d) for symmetric X: the entries off the diagonal count twice."""
+    size = 3
+    matrices = [
+        sp.Matrix(size, size, lambda i, j, a=a: sp.Rational(2 * i * j - i - j + a, a + 1)) for a in (1, 2, 3)
+    ]
+    inputs = sp.Matrix(size, size, lambda i, j: sp.Symbol(f"x{min(i, j)}{max(i, j)}", real=True))
+    fields = [(inputs * s).trace() / sp.sqrt(size) for s in matrices]
+    comparisons = []
+    for a, b in ((0, 0), (0, 1), (1, 2)):
+        product = sp.expand(fields[a] * fields[b])
+        for i in range(size):
+            for j in range(i, size):
+                product = sp.expand(GaussianAverage(product, inputs[i, j], 0, 1 + (i == j)).doit())
+        overlap = (matrices[a] * matrices[b]).trace() / size
+        comparisons.append(
+            Comparison(f"E[h_{a} h_{b}] against the overlap", product, field_variance * overlap, 1e-14)
+        )
+    return tuple(comparisons)
+
+
+def _rectangular_fields() -> tuple[Comparison, ...]:
+    """Tr(X^T S_a)/sqrt(dL) for independent entries of X."""
     rows, columns = 2, 3
     matrices = [
         sp.Matrix(rows, columns, lambda i, j, a=a: sp.Rational(2 * i - j + a, a + 1)) for a in (1, 2, 3)
@@ -69,7 +104,7 @@ def _check_average_inputs(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, 
             product = sp.expand(GaussianAverage(product, x, 0, 1).doit())
         overlap = (matrices[a].T * matrices[b]).trace() / (rows * columns)
         comparisons.append(Comparison(f"E[h_{a} h_{b}] against the overlap", product, overlap, 1e-14))
-    return (*comparisons, *laplace_comparisons(before, after))
+    return tuple(comparisons)
 
 
 average_inputs = Rule(
@@ -115,7 +150,13 @@ def planted_overlaps(*overlaps: Overlap) -> Rule:
             left, right = (matrices[symbol] for symbol in pairs.args)
             return left.sum_over_pairs(lambda entry: entry * right.off_diagonal)
 
-        return expr.replace(lambda e: isinstance(e, PairSum), total).xreplace(matrices)
+        def fields(node: FieldAverage) -> sp.Expr:
+            return FieldAverage(
+                node.body, *node.bound_symbols, covariance_of(node.covariance, matrices), node.size
+            )
+
+        summed = expr.replace(lambda e: isinstance(e, PairSum), total)
+        return summed.replace(lambda e: isinstance(e, FieldAverage), fields).xreplace(matrices)
 
     def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
         """The sums over pairs, entry by entry of the explicit matrices."""
@@ -233,14 +274,19 @@ def _check_decouple(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
     return tuple(comparisons)
 
 
-decouple_signal = Rule(
-    "Hubbard-Stratonovich on the signal",
-    Kind.IDENTITY,
-    _decouple,
-    "exp((c/2) u^2) = E_z exp(sqrt(c) z u), entry by entry, with u the sum over replicas",
-    _check_decouple,
-    ((sp.Symbol("Z"), "a d x L matrix of iid N(0, 1) entries"),),
-)
+def decouple(coordinates: sp.Symbol) -> Rule:
+    """The pairs of replicas as an average over noise, for the signal with this number of coordinates."""
+    return Rule(
+        "Hubbard-Stratonovich on the signal",
+        Kind.IDENTITY,
+        _decouple,
+        "exp((c/2) u^2) = E_z exp(sqrt(c) z u), entry by entry, with u the sum over replicas",
+        _check_decouple,
+        ((sp.Symbol("Z"), noise_law(coordinates)),),
+    )
+
+
+decouple_signal = decouple(DL)
 
 
 def _n_to_zero(expr: sp.Expr) -> sp.Expr:
@@ -348,39 +394,46 @@ n_to_zero = Rule(
 )
 
 
-def _to_differential_entropy(expr: sp.Expr) -> sp.Expr:
-    def rewrite(node: LikelihoodEntropy) -> sp.Expr:
-        c = node.args[0]
-        return (1 + c) / 2 + sp.log(2 * sp.pi / c) / 2 - DifferentialEntropy(c)
+def observed_entropy(second_moment: sp.Expr) -> Rule:
+    """E_z[X log X] by the entropy of the observed signal, for a signal of this second moment."""
 
-    return expr.replace(lambda e: isinstance(e, LikelihoodEntropy), rewrite)
+    def apply(expr: sp.Expr) -> sp.Expr:
+        def rewrite(node: LikelihoodEntropy) -> sp.Expr:
+            c, coordinates = node.args
+            gaussian = sp.expand_mul(1 + second_moment * c) / 2 + sp.log(2 * sp.pi / c) / 2
+            return sp.expand_mul(geometry(coordinates).share * gaussian) - DifferentialEntropy(c, coordinates)
 
+        return expr.replace(lambda e: isinstance(e, LikelihoodEntropy), rewrite)
 
-def _check_differential_entropy(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
-    """At d = L = 1 with S = +-1: E_z[X log X] against the entropy of the two-Gaussian mixture, both by
-    quadrature.
-    """
-    (ratio,), (entropy_node,) = nodes_of(before, LikelihoodEntropy), nodes_of(after, DifferentialEntropy)
-    at = {q_hat: sp.Rational(7, 5)}
-    direct = _binary_entropy(ratio.args[0].subs(at))
-    z, c = sp.Symbol("z", real=True), entropy_node.args[0].subs(at)
-    scale = sp.sqrt(c / (2 * sp.pi))
+    def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
+        """At one coordinate of two values +-s: E_z[X log X] against the entropy of the two-Gaussian mixture,
+        both by quadrature.
+        """
+        (ratio,), (entropy_node,) = nodes_of(before, LikelihoodEntropy), nodes_of(after, DifferentialEntropy)
+        at = {q_hat: sp.Rational(7, 5)}
+        at |= {p: sp.Rational(3 + k, 5) for k, p in enumerate(sorted(second_moment.free_symbols, key=str))}
+        square, share = second_moment.subs(at), geometry(ratio.args[1]).share
+        direct = share * _binary_entropy(ratio.args[0].subs(at) * square)
+        z, c, s = sp.Symbol("z", real=True), entropy_node.args[0].subs(at), sp.sqrt(square)
+        scale = sp.sqrt(c / (2 * sp.pi))
 
-    def mixture(at: sp.Expr) -> sp.Expr:
-        return scale * (sp.exp(-c * (at - 1) ** 2 / 2) + sp.exp(-c * (at + 1) ** 2 / 2)) / 2
+        def mixture(at: sp.Expr) -> sp.Expr:
+            return scale * (sp.exp(-c * (at - s) ** 2 / 2) + sp.exp(-c * (at + s) ** 2 / 2)) / 2
 
-    entropy = sp.N(GaussianAverage(-sp.log(mixture(z)), z, 1, 1 / c), 15)  # symmetric: condition on S = 1
-    replacing = (after - before.xreplace({ratio: sp.S.Zero})).xreplace({entropy_node: entropy}).subs(at)
-    return (Comparison("scalar binary signal", direct, sp.N(replacing, 15), 1e-10),)
+        # symmetric: condition on the value s
+        entropy = sp.N(GaussianAverage(-sp.log(mixture(z)), z, s, 1 / c), 15)
+        around = after - before.xreplace({ratio: sp.S.Zero})
+        replacing = around.xreplace({entropy_node: share * entropy}).subs(at)
+        return (Comparison("scalar binary signal", direct, sp.N(replacing, 15), 1e-10),)
 
-
-to_differential_entropy = Rule(
-    "entropy of the observed signal",
-    Kind.IDENTITY,
-    _to_differential_entropy,
-    "X is the likelihood ratio of Y = S + Z/sqrt(q_hat) to pure noise, and E|Y|^2/(dL) = 1 + 1/q_hat",
-    _check_differential_entropy,
-)
+    return Rule(
+        "entropy of the observed signal",
+        Kind.IDENTITY,
+        apply,
+        "X is the likelihood ratio of Y = S + Z/sqrt(q_hat) to pure noise, and the square of a free "
+        f"coordinate of Y is on average {second_moment} + 1/q_hat",
+        check,
+    )
 
 
 def sample_outputs(outputs: Any) -> tuple[sp.Expr, ...]:

@@ -12,28 +12,33 @@ from typing import Any
 
 import sympy as sp
 
-from replica.action import DifferentialEntropy
+from replica.action import DifferentialEntropy, geometry
 from replica.derivation import Comparison, Kind, Rule
 from replica.expr.binder import Binder
 from replica.expr.spectral import HilbertTransform, SpectralDensity, SpectralIntegral
 from replica.expr.spectral_numeric import evaluate_spectral
-from replica.symbols import beta, q_hat, rho
+from replica.symbols import beta, kappa, q_hat, rho
 
-_POINT = {beta: sp.Rational(17, 10), rho: sp.Rational(2, 5), q_hat: sp.Rational(6, 5)}
-_HIGH_RANK = 500
+_POINT = {
+    beta: sp.Rational(17, 10),
+    rho: sp.Rational(2, 5),
+    kappa: sp.Rational(4, 5),
+    q_hat: sp.Rational(6, 5),
+}
 
 
 def rotational_entropy(prior: Any) -> Rule:
-    """The entropy of a bi-rotationally invariant matrix from its spectral law; normalised on the Gaussian
+    """The entropy of a rotationally invariant matrix from its spectral law; normalised on the Gaussian
     matrix, by difference.
     """
+    share = geometry(prior.coordinates).share
 
     def apply(expr: sp.Expr) -> sp.Expr:
         def rewrite(node: DifferentialEntropy) -> sp.Expr:
             observed = prior.log_energy(prior.observed_law(node.args[0]), "Y")
             return (
-                sp.log(2 * sp.pi) / 2
-                + sp.Rational(1, 2)
+                share * (sp.log(2 * sp.pi) / 2)
+                + share * sp.Rational(1, 2)
                 + observed
                 - prior.log_energy(prior.noise_law(), "Z")
             )
@@ -42,33 +47,25 @@ def rotational_entropy(prior: Any) -> Rule:
         return sp.Add(*(t if t.has(Binder) else sp.expand_log(t, force=True) for t in terms))
 
     def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
-        """The entropy of a Gaussian matrix, known exactly: S of growing rank becomes one.
-
-        At rank rho d the law differs from that of the iid Gaussian matrix by 1/rho, the entropy, stationary
-        there, by 1/rho^2; that term is extrapolated away.
-        """
+        """The entropy of a Gaussian matrix, known exactly: in a limit the observed signal becomes one."""
         (node,) = before.atoms(DifferentialEntropy)
         written = after - before.xreplace({node: sp.S.Zero})
         times = before.coeff(node)
-
-        def at(point: dict[sp.Symbol, sp.Expr], rank: int) -> sp.Expr:
-            return _value(written, point | {rho: sp.Integer(rank)})
-
+        limit = prior.gaussian_limit()
+        gaussian = share * times * sp.log(2 * sp.pi * sp.E * (limit.variance + 1 / node.args[0])) / 2
         comparisons = []
-        for b, c in (("1", "4/5"), ("13/10", "1/2"), ("3", "6/5")):
-            point = {beta: sp.Rational(b), q_hat: sp.Rational(c)}
-            limit = (4 * at(point, 2 * _HIGH_RANK) - at(point, _HIGH_RANK)) / 3
-            gaussian = sp.log(2 * sp.pi * sp.E * (1 + 1 / node.args[0])) / 2
-            exact = sp.N((times * gaussian).subs(point), 15)
-            comparisons.append(Comparison(f"Gaussian matrix, beta = {b}, q_hat = {c}", exact, limit, 1e-9))
+        for where, weighted in limit.points:
+            found = sp.Add(*(weight * _value(written, point) for weight, point in weighted))
+            exact = sp.Add(*(weight * sp.N(gaussian.subs(point), 15) for weight, point in weighted))
+            comparisons.append(Comparison(f"Gaussian matrix, {where}", exact, found, limit.tolerance))
         return tuple(comparisons)
 
     return Rule(
         "extensive-rank entropy",
         Kind.LIMIT,
         apply,
-        "rectangular spherical integral at its Bayes-optimal point: the density of Y depends on its singular "
-        "values alone, whose law concentrates (Guionnet and Zeitouni 2002; arXiv 2203.07752 and 2410.18858)",
+        "spherical integral at its Bayes-optimal point: the density of Y depends on its eigenvalues or "
+        "singular values alone, whose law concentrates (Guionnet and Zeitouni 2002; arXiv 2203.07752 and 2410.18858)",
         check,
     )
 
@@ -80,18 +77,17 @@ def gaussian_energy(prior: Any) -> Rule:
         return expr.subs(prior.log_energy(prior.noise_law(), "Z"), prior.noise_log_energy())
 
     def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
-        point = {beta: sp.Rational(17, 10)}
         energy, slot = prior.log_energy(prior.noise_law(), "Z"), sp.Dummy("E")
-        left = evaluate_spectral(energy.subs(point))
+        left = evaluate_spectral(energy.subs(_POINT))
         (closed,) = sp.solve(before.subs(energy, slot) - after, slot)
-        right = sp.N(closed.subs(point), 15)
-        return (Comparison("log-energy of the Marchenko-Pastur law", sp.sympify(left), right, 1e-10),)
+        right = sp.N(closed.subs(_POINT), 15)
+        return (Comparison(f"log-energy of {prior.noise_name}", sp.sympify(left), right, 1e-10),)
 
     return Rule(
         "log-energy of pure noise",
         Kind.IDENTITY,
         apply,
-        "the potential of the Marchenko-Pastur law is x/2 plus a constant on its support",
+        f"the potential of {prior.noise_name} is {prior.noise_potential} plus a constant on its support",
         check,
     )
 
@@ -136,12 +132,13 @@ def de_bruijn(prior: Any) -> Rule:
 
 
 def hilbert_identities() -> Rule:
-    r"""\int rho h dx = 0 and \int x rho h^2 dx = (pi^2/3) \int x rho^3 dx (take the large-z terms of g^2 and
-    of z g^3).
+    r"""\int rho h dx = 0 and \int x^k rho h^2 dx = (pi^2/3) \int x^k rho^3 dx for k = 0, 1 (take the large-z
+    terms of g^2 and of z^k g^3).
     """
 
     def apply(expr: sp.Expr) -> sp.Expr:
-        return expr.replace(lambda e: isinstance(e, SpectralIntegral), _simplified)
+        simplified = expr.replace(lambda e: isinstance(e, SpectralIntegral), _simplified)
+        return sp.Add(*(_number_inside(term) for term in sp.Add.make_args(simplified)))
 
     def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
         return (Comparison("spectral integrals", _value(before, _POINT), _value(after, _POINT), 1e-9),)
@@ -150,7 +147,7 @@ def hilbert_identities() -> Rule:
         "identities of the Hilbert transform",
         Kind.IDENTITY,
         apply,
-        "large-z expansion of g^2 and z g^3",
+        "large-z expansion of g^2, g^3 and z g^3",
         check,
     )
 
@@ -174,7 +171,18 @@ def _simplified(node: SpectralIntegral) -> SpectralIntegral:
         coefficient, inside = term.as_independent(x, g)
         if inside == density * hilbert:
             continue
-        if inside == x * density * hilbert**2:
-            coefficient, inside = coefficient * sp.pi**2 / 3, x * density**3
+        for power in (sp.S.One, x):
+            if inside == power * density * hilbert**2:
+                coefficient, inside = coefficient * sp.pi**2 / 3, power * density**3
         total[inside] = total.get(inside, sp.S.Zero) + coefficient
     return SpectralIntegral(sp.Add(*(sp.factor(c) * f for f, c in total.items())), x, g, law)
+
+
+def _number_inside(term: sp.Expr) -> sp.Expr:
+    """A number in front of a spectral integral, put under it."""
+    number, rest = term.as_coeff_Mul()
+    _, integral = rest.as_independent(SpectralIntegral, as_Add=False)
+    if number == 1 or not isinstance(integral, SpectralIntegral):
+        return term
+    body, *bound = integral.args
+    return rest.xreplace({integral: SpectralIntegral(number * body, *bound)})

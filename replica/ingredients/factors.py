@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import sympy as sp
 
 from replica import replica_rules, spectral_rules
-from replica.action import DL
+from replica.action import DL, geometry
 from replica.derivation import Derivation, Rule
 from replica.expr.spectral import HilbertTransform, LogPotential, SpectralDensity, SpectralIntegral
 from replica.expr.stable import xlogx
@@ -43,8 +43,65 @@ RHO = Parameter(
 X = sp.Symbol("x", positive=True)
 
 
+class GaussianLimit(NamedTuple):
+    """Where the signal plus noise is nearly a Gaussian matrix.
+
+    At each point the entropy is close to that of one with ``variance`` + 1/q_hat in each free coordinate;
+    with the weights, which add up to 1, the leading differences cancel, up to the tolerance.
+    """
+
+    variance: sp.Expr
+    points: tuple[tuple[str, tuple[tuple[sp.Expr, dict[sp.Symbol, sp.Expr]], ...]], ...]
+    tolerance: float
+
+
+class RotationallyInvariant:
+    """What the rules make of a matrix prior that states its laws, its log-energy and its score."""
+
+    coordinates: ClassVar[sp.Symbol]
+    second_moment: ClassVar[sp.Expr]
+    bound: ClassVar[sp.Symbol]
+
+    def observed_law(self, q_hat: sp.Expr) -> spectra.Law:
+        """The law of S + Z/sqrt(q_hat)."""
+        raise NotImplementedError
+
+    def squared_score(self, hilbert: sp.Expr) -> sp.Expr:
+        """|d log p(Y)/dY|^2 per free coordinate, expanded, as a function of ``bound``."""
+        raise NotImplementedError
+
+    def signal_rules(self) -> tuple[Rule, ...]:
+        """From (1/dL) E_Z[X log X] to the free entropy of the signal."""
+        return (
+            replica_rules.observed_entropy(self.second_moment),
+            spectral_rules.rotational_entropy(self),
+            spectral_rules.gaussian_energy(self),
+        )
+
+    def overlap(self, signal: sp.Expr) -> tuple[Derivation, sp.Expr]:
+        """q = (2/share) d ``signal``/dq_hat in textbook form, and the error v = E x^2 - q; the share is that
+        of the free coordinates.
+        """
+        start = 2 / geometry(self.coordinates).share * sp.Derivative(signal, q_hat)
+        derivation = Derivation.start("Overlap", q, start)
+        derivation = derivation.then(spectral_rules.de_bruijn(self)).then(spectral_rules.hilbert_identities())
+        overlap = sp.Add.make_args(derivation.result)
+        return derivation, sp.Add(self.second_moment, *(-term for term in overlap))
+
+    def definitions(self) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
+        """None: the equations are printed as they are."""
+        return ()
+
+    def fisher_information(self, law: spectra.Law, label: str) -> sp.Expr:
+        """J = E|d log p(Y)/dY|^2 per entry: the integral of rho(x) score^2, times the share of the free."""
+        g = sp.Symbol(f"g_{label}")
+        body = SpectralDensity(g) * self.squared_score(HilbertTransform(g))
+        share = geometry(self.coordinates).share
+        return SpectralIntegral(sp.expand_mul(share * body), self.bound, g, law)
+
+
 @dataclass(frozen=True)
-class GaussianFactors:
+class GaussianFactors(RotationallyInvariant):
     """S = U V^T/sqrt(r), a bi-rotationally invariant d x L matrix of rank r, extensive in d and L.
 
     The laws are those of S S^T/L and Y Y^T/L for d <= L; the case d > L follows by transposition
@@ -56,24 +113,24 @@ class GaussianFactors:
     second_moment: ClassVar[sp.Expr] = sp.S.One
     mean: ClassVar[sp.Expr] = sp.S.Zero
     coordinates: ClassVar[sp.Symbol] = DL
+    bound: ClassVar[sp.Symbol] = X
+    noise_name: ClassVar[str] = "the Marchenko-Pastur law"
+    noise_potential: ClassVar[str] = "x/2"
 
-    def signal_rules(self) -> tuple[Rule, ...]:
-        """From (1/dL) E_Z[X log X] to the free entropy of the signal."""
-        return (
-            replica_rules.to_differential_entropy,
-            spectral_rules.rotational_entropy(self),
-            spectral_rules.gaussian_energy(self),
-        )
+    @staticmethod
+    def gaussian_limit() -> GaussianLimit:
+        """S of growing rank becomes Gaussian.
 
-    def overlap(self, signal: sp.Expr) -> tuple[Derivation, sp.Expr]:
-        """q = 2 d ``signal``/dq_hat in textbook form, and the error v = 1 - q."""
-        derivation = Derivation.start("Overlap", q, 2 * sp.Derivative(signal, q_hat))
-        derivation = derivation.then(spectral_rules.de_bruijn(self)).then(spectral_rules.hilbert_identities())
-        return derivation, sp.Add(1, *(-term for term in sp.Add.make_args(derivation.result)))
-
-    def definitions(self) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
-        """None: the equations are printed as they are."""
-        return ()
+        At rank rho d the law differs from that of the iid Gaussian matrix by 1/rho, the entropy, stationary
+        there, by 1/rho^2; that term is extrapolated away.
+        """
+        weights = ((sp.Rational(4, 3), 1000), (sp.Rational(-1, 3), 500))
+        points = []
+        for b, c in (("1", "4/5"), ("13/10", "1/2"), ("3", "6/5")):
+            at = {beta: sp.Rational(b), q_hat: sp.Rational(c)}
+            ranks = tuple((w, at | {rho: sp.Integer(rank)}) for w, rank in weights)
+            points.append((f"beta = {b}, q_hat = {c}", ranks))
+        return GaussianLimit(sp.S.One, tuple(points), 1e-9)
 
     def dimension(self, values: dict[str, Fraction]) -> Fraction:
         """Degrees of freedom of a rank-r matrix per entry, r(d + L - r)/(dL) = rho (1 + beta - rho)/beta
@@ -150,11 +207,9 @@ class GaussianFactors:
         """
         return 2 / beta * singular_value * hilbert + (1 - 1 / beta) / singular_value
 
-    def fisher_information(self, law: spectra.Law, label: str) -> sp.Expr:
-        """J = E|d log p(Y)/dY|^2 per entry: the integral of rho(x) score(sqrt x)^2."""
-        g = sp.Symbol(f"g_{label}")
-        body = SpectralDensity(g) * sp.expand(self.score(sp.sqrt(X), HilbertTransform(g)) ** 2)
-        return SpectralIntegral(body, X, g, law)
+    def squared_score(self, hilbert: sp.Expr) -> sp.Expr:
+        """score(sqrt x)^2, expanded."""
+        return sp.expand(self.score(sp.sqrt(X), hilbert) ** 2)
 
     @staticmethod
     def canonical(values: dict[str, Any]) -> dict[str, Any]:

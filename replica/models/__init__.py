@@ -10,12 +10,14 @@ from solvers.errors import InputError
 if TYPE_CHECKING:
     from replica.models.bsr import BilinearSequenceRegression as BilinearSequenceRegression
     from replica.models.empirical_risk import EmpiricalRisk as EmpiricalRisk
+    from replica.models.quadratic_network import QuadraticNetwork as QuadraticNetwork
     from replica.models.spiked_matrix import SpikedMatrix as SpikedMatrix
     from replica.models.teacher_student import TeacherStudent as TeacherStudent
 
 MODELS: dict[str, str] = {
     "bsr": "bilinear sequence regression (arXiv 2410.18858)",
     "glm": "a vector seen through random projections and a channel, Bayes-optimal",
+    "quadratic": "a network of extensive width with quadratic activations (arXiv 2408.03733)",
     "risk": "convex empirical risk minimisation with a teacher",
     "spiked": "a rank-one matrix in Gaussian noise, Bayes-optimal",
 }
@@ -38,9 +40,13 @@ _CHANNELS = (
     "poisson",
 )
 
+_WITH_KAPPA = ("margin", "interval")
+"""Channels with a parameter of that name, which is the width of a quadratic network."""
+
 OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "bsr": {"channel": _CHANNELS},
     "glm": {"prior": _PRIORS, "channel": _CHANNELS},
+    "quadratic": {"channel": tuple(c for c in _CHANNELS if c not in _WITH_KAPPA)},
     "risk": {
         "teacher": ("sign", "gaussian", "probit", "logistic", "margin"),
         "loss": ("logistic", "square", "hinge", "squared hinge", "huber", "absolute"),
@@ -55,11 +61,13 @@ _CLASSES = {
     "BilinearSequenceRegression": "bsr",
     "TeacherStudent": "teacher_student",
     "EmpiricalRisk": "empirical_risk",
+    "QuadraticNetwork": "quadratic_network",
     "SpikedMatrix": "spiked_matrix",
 }
 _NAMES = {
     "bsr": "BilinearSequenceRegression",
     "glm": "TeacherStudent",
+    "quadratic": "QuadraticNetwork",
     "risk": "EmpiricalRisk",
     "spiked": "SpikedMatrix",
 }

@@ -27,7 +27,7 @@ from typing import Any, ClassVar
 import sympy as sp
 
 from replica import channel_rules, replica_rules
-from replica.action import replicated_evidence
+from replica.action import Geometry, geometry, replicated_evidence
 from replica.derivation import Derivation
 from replica.expr.average import GaussianAverage, OutputSum
 from replica.free_entropy import FreeEntropy
@@ -84,6 +84,16 @@ class TeacherStudent:
         """E x^2, the self-overlap."""
         return sp.sympify(self.prior.second_moment)
 
+    @property
+    def geometry(self) -> Geometry:
+        """How many coordinates of the signal are free, and the variance of a field per unit of overlap."""
+        return geometry(self.prior.coordinates)
+
+    @property
+    def variance(self) -> sp.Expr:
+        """V, the variance of a field given the field that all replicas share."""
+        return self.geometry.field_variance * (self.second_moment - q)
+
     def derive(self) -> Derivation:
         """From E[Z^n] to the free entropy, step by step."""
         return _derivation(self)
@@ -123,19 +133,20 @@ class TeacherStudent:
         Labels -1 and 1 of an odd channel, P(-y|-h) = P(y|h): the probability that the sign of omega is
         wrong. Real outputs: the variance of y given omega, E (y - E[y|omega])^2.
         """
-        channel, variance = self.channel, self.second_moment - q
+        channel, variance = self.channel, self.variance
+        shared = self.geometry.field_variance * q
         outputs = channel.outputs
         if outputs == sp.FiniteSet(-1, 1):
             if channel.density(y, h) != channel.density(-y, -h):
                 return ()
             wrong = channel.evidence(sp.S.NegativeOne, sp.Abs(omega), variance)
-            return (("generalisation_error", GaussianAverage(wrong, omega, 0, q)),)
+            return (("generalisation_error", GaussianAverage(wrong, omega, 0, shared)),)
         if outputs != sp.S.Reals:
             return ()
         mean, square = (
             channel.expectation(lambda value, _, k=k: value**k, omega, V).subs(V, variance) for k in (1, 2)
         )
-        return (("generalisation_error", GaussianAverage(square - mean**2, omega, 0, q).doit()),)
+        return (("generalisation_error", GaussianAverage(square - mean**2, omega, 0, shared).doit()),)
 
     def recovery_threshold(self, values: Mapping[str, Fraction]) -> Fraction:
         """Alpha above which noiseless real outputs can determine the signal: its information dimension."""
@@ -144,9 +155,9 @@ class TeacherStudent:
     def recovers(self, values: Mapping[str, Fraction]) -> bool:
         """Whether exact recovery is a solution.
 
-        With a share c of outputs that fix their field, q_hat ~ alpha c/v and v ~ d/q_hat near it, d the
-        information dimension of the signal: alpha c >= d. Where d = 0, any noiseless channel will do, since
-        v falls faster than any power of q_hat.
+        With a share c of outputs that fix their field, q_hat ~ alpha c/v and v ~ d/q_hat near it (both over
+        the share of free coordinates), d the information dimension of the signal: alpha c >= d. Where d = 0,
+        any noiseless channel will do, since v falls faster than any power of q_hat.
         """
         share = self.channel.at(values).exact_share(values)
         dimension = self.prior.dimension(values)
@@ -174,7 +185,7 @@ def _derivation(model: TeacherStudent) -> Derivation:
         replica_rules.average_inputs,
         replica_rules.bayes_optimal(model.second_moment),
         replica_rules.hierarchical_fields,
-        replica_rules.decouple_signal,
+        replica_rules.decouple(prior.coordinates),
         replica_rules.n_to_zero,
         *prior.signal_rules(),
         channel_rules.insert_channel(channel),
@@ -186,9 +197,9 @@ def _derivation(model: TeacherStudent) -> Derivation:
 @lru_cache(maxsize=256)
 def _saddle_point(model: TeacherStudent) -> SaddlePoint:
     channel, prior = model.channel, model.prior
-    variance = model.second_moment - q
+    variance = model.variance
     overlap = _overlap(model)[0]
-    general = channel_rules.overlap_equation(channel.outputs)
+    general = channel_rules.overlap_equation(channel.outputs, model.geometry)
     conjugate = general.then(channel_rules.insert_evidence(channel, variance))
     definitions: tuple[tuple[sp.Expr, sp.Expr], ...] = ()
     if overlap.result.has(GaussianAverage, OutputSum):
