@@ -117,7 +117,7 @@ def mean_square_error(prior: Any) -> Rule:
     """
 
     def apply(expr: sp.Expr) -> sp.Expr:
-        return observed_average(prior, prior.denoiser().diff(B), q_hat)
+        return observed_average(prior, prior.posterior_variance(), q_hat)
 
     def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
         posterior = _against_posterior("E Var x", prior, after, lambda m0, m1, m2: m2 - m1**2 / m0)

@@ -350,6 +350,68 @@ class normal_density(StableFunction):
         return base if exp is None else self._raise(base, exp)
 
 
+def _truncated_mean(u: Any) -> Any:
+    return u + _inverse_mills(u)
+
+
+def _truncated_variance(u: Any) -> Any:
+    mills = _inverse_mills(u)
+    return 1 - mills * (u + mills)
+
+
+class truncated_mean(StableFunction):
+    r"""E[x | x > 0] of x ~ N(u, 1), u + inverse_mills(u), without cancellation at large negative u.
+
+    >>> from sympy.abc import u
+    >>> truncated_mean(u).diff(u)
+    truncated_variance(u)
+    """
+
+    nargs = (1,)
+    mpmath_value = staticmethod(_truncated_mean)
+    name_latex = r"\mathsf{E}_{>0}"
+
+    @classmethod
+    def eval(cls, u: Any) -> Any:
+        """Nothing is evaluated."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """The variance."""
+        if argindex != 1:
+            raise ArgumentIndexError(self, argindex)
+        return truncated_variance(self.args[0])
+
+    def _eval_is_positive(self) -> bool | None:
+        return True if self.args[0].is_real else None
+
+
+class truncated_variance(StableFunction):
+    r"""Var[x | x > 0] of x ~ N(u, 1), 1 - inverse_mills(u) truncated_mean(u), without cancellation.
+
+    >>> truncated_variance(-1000).evalf(10)
+    9.999940001e-7
+    """
+
+    nargs = (1,)
+    mpmath_value = staticmethod(_truncated_variance)
+    name_latex = r"\mathsf{Var}_{>0}"
+
+    @classmethod
+    def eval(cls, u: Any) -> Any:
+        """Nothing is evaluated."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """The third cumulant."""
+        if argindex != 1:
+            raise ArgumentIndexError(self, argindex)
+        u = self.args[0]
+        mean: Any = truncated_mean(u)
+        return inverse_mills(u) * (mean**2 - self)
+
+    def _eval_is_positive(self) -> bool | None:
+        return True if self.args[0].is_real else None
+
+
 def _log_ndtr_interval(a: Any, b: Any) -> Any:
     if a + b > 0:
         a, b = -b, -a
@@ -430,5 +492,7 @@ STABLE: dict[str, type[StableFunction]] = {
         normal_density,
         ndtr_interval,
         log_ndtr_interval,
+        truncated_mean,
+        truncated_variance,
     )
 }

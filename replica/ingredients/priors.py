@@ -35,8 +35,9 @@ import sympy as sp
 from replica import prior_rules
 from replica.derivation import Derivation, Rule
 from replica.expr.average import GaussianAverage, OutputSum
-from replica.expr.logsum import stable_log
+from replica.expr.logsum import expit, stable_log
 from replica.expr.rules import reflected
+from replica.expr.stable import inverse_mills, truncated_mean, truncated_variance
 from replica.parameters import Parameter, parse_number
 from replica.symbols import A, B, N, rho, x
 from solvers.errors import InputError
@@ -129,6 +130,10 @@ class Prior(ABC):
     def denoiser(self) -> sp.Expr:
         """f_in(A, B) = d log Z_in/dB, the posterior mean."""
         return self.log_partition().diff(B)
+
+    def posterior_variance(self) -> sp.Expr:
+        """df_in/dB."""
+        return self.denoiser().diff(B)
 
     @property
     def symmetric(self) -> bool:
@@ -357,6 +362,14 @@ class Laplace(Prior):
         scaled = (deviation * density * body).subs(B, deviation * UNIT)
         return OutputSum(scaled, UNIT, sp.S.Reals)
 
+    def denoiser(self) -> sp.Expr:
+        """The posterior mean, side by side of 0: truncated Gaussians, whose moments do not cancel."""
+        return _by_truncated_moments(super().denoiser())
+
+    def posterior_variance(self) -> sp.Expr:
+        """Of the same form."""
+        return _by_truncated_moments(super().posterior_variance())
+
     def dimension(self, values: Mapping[str, Fraction]) -> Fraction:
         """1: the law has a density."""
         return Fraction(1)
@@ -364,6 +377,14 @@ class Laplace(Prior):
     def sample(self, size: int, rng: Any, **parameters: float) -> Any:
         """Laplace variables of scale 1/sqrt(2)."""
         return rng.laplace(scale=0.5**0.5, size=size)
+
+
+def _by_truncated_moments(expr: sp.Expr) -> sp.Expr:
+    """inverse_mills(u) = truncated_mean(u) - u, which cancels what stands beside it."""
+    named = expr.replace(inverse_mills, lambda u: truncated_mean(u) - u)
+    return named.replace(
+        lambda e: e.is_Add and e.has(truncated_mean, truncated_variance) and not e.has(expit), sp.expand_mul
+    )
 
 
 def _exact(value: Any, what: str) -> sp.Expr:

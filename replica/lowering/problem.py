@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from replica.expr.spectral import SpectralIntegral
 from replica.lowering.pathwise import has_nested_averages, path_derivative
 from replica.lowering.program import Program, lower
 from replica.symbols import q, q_hat
@@ -35,6 +36,7 @@ def pair_problem(model: Any) -> PairProblem:
         output_names,
         _moment(second, [names[name] for name in signal_names], signal_names),
         _moment(cycle.prior_error, [names[name] for name in signal_names], signal_names),
+        signal.has(SpectralIntegral),
     )
 
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from solvers.backends.base import Array, Intervals, Number, as_fraction, object_array
 from solvers.backends.float64 import Float64, most_negative_imaginary
-from solvers.backends.mills import mills_fraction
+from solvers.backends.mills import Truncated, mills_fraction
 
 
-class Arb(Intervals):
+class Arb(Intervals, Truncated):
     """Balls at a fixed number of digits.  A ball's radius covers rounding only, not quadrature."""
 
     name = "arb"

@@ -1,8 +1,10 @@
-"""The inverse Mills ratio far in the tail, where the exponentials cancel."""
+"""The inverse Mills ratio, and moments of a truncated Gaussian, far in the tail where differences cancel."""
 
 from __future__ import annotations
 
 from typing import Any
+
+import numpy as np
 
 
 def mills_fraction(x: Any, digits: int) -> Any:
@@ -11,3 +13,37 @@ def mills_fraction(x: Any, digits: int) -> Any:
     for k in range(2 * digits + 20, 0, -1):
         result = x + k / result
     return result
+
+
+def truncated_tail(x: Any, digits: int) -> tuple[Any, Any]:
+    """Mean and variance of a variable N(-x, 1) known to be positive, for x > 5: with the fraction 1/(x + w),
+    w = 2/(x + 3/(x + ...)), nothing cancels.
+    """
+    rest = x
+    for k in range(2 * digits + 30, 2, -1):
+        rest = x + k / rest
+    w = 2 / rest
+    mean = 1 / (x + w)
+    return mean, mean * (w - mean)
+
+
+class Truncated:
+    """Moments of N(u, 1) conditioned to be positive, elementwise on arrays of any backend."""
+
+    def truncated_mean(self: Any, u: Any) -> Any:
+        """u + npdf(u)/ndtr(u)."""
+        return self._truncated(u)[0]
+
+    def truncated_variance(self: Any, u: Any) -> Any:
+        """The variance, which falls like 1/u^2 at large -u."""
+        return self._truncated(u)[1]
+
+    def _truncated(self: Any, u: Any) -> tuple[Any, Any]:
+        u = self.array(u)
+        far = self.to_float(u) < -max(5.0, self.digits / 4)
+        edge = self.number(-max(5, self.digits // 4) - 1)
+        tail_mean, tail_variance = truncated_tail(-np.where(far, u, edge), self.digits)
+        near = np.where(far, 0 * u, u)
+        mills = self.inverse_mills(near)
+        mean = near + mills
+        return np.where(far, tail_mean, mean), np.where(far, tail_variance, 1 - mills * mean)

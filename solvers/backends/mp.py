@@ -12,10 +12,10 @@ from mpmath.ctx_mp import MPContext
 from mpmath.libmp import NoConvergence
 
 from solvers.backends.base import Array, Intervals, Number, as_fraction, object_array
-from solvers.backends.mills import mills_fraction
+from solvers.backends.mills import Truncated, mills_fraction
 
 
-class MP(Intervals):
+class MP(Intervals, Truncated):
     """mpmath numbers in a context of their own: the caller's ``mpmath.mp`` is never touched."""
 
     name = "mpmath"

@@ -171,7 +171,7 @@ def solve_points(
                 mine.append(_beyond(problem, exact[p], last, digits))
         elif last is not None and not recovered[p]:
             mine.append(_nothing(Outcome.THRESHOLD))
-        genuine = [r for r in mine if r.outcome.converged] or mine
+        genuine = [r for r in mine if r.outcome.converged]
         stable = [r for r in genuine if not r.slope >= 1]
         # the ends of the interval: q_hat = 0 when the outputs of an uninformative v say nothing, and
         # infinity without noise
@@ -185,7 +185,8 @@ def solve_points(
             recovery = _end_root(problem, half, output, p, Outcome.PERFECT_RECOVERY)
             genuine.append(recovery)
             stable.append(recovery)
-        chosen = _choose(stable or genuine, start)
+        failed = [r for r in mine if not r.outcome.converged]
+        chosen = _choose(stable or failed or genuine, start)
         second = float(problem.second_moment(_BACKEND, signal))
         overlaps = tuple(sorted(second - r.v for r in genuine if r.outcome.converged))
         results.append(PointResult(chosen, overlaps, evaluations + grid.s.size))
@@ -267,7 +268,7 @@ def _residual_table(
         beyond = half(q_hat[grid.table :], np.inf)
         table = Evaluation(*(np.concatenate([a, b]) for a, b in zip(table, beyond, strict=True)))
     v = table.value
-    rounding = np.where(np.arange(grid.s.size) < grid.table, _rounding(q_hat, v), 0.0)
+    rounding = np.where(np.arange(grid.s.size) < grid.table, _rounding(problem, q_hat, v), 0.0)
     for p in range(points):
         outer = _output_table(problem, v, {name: values[p] for name, values in output.items()})
         with np.errstate(all="ignore"):
@@ -315,12 +316,15 @@ def _output_table(problem: PairProblem, v: np.ndarray, parameters: Mapping[str, 
     return result
 
 
-def _rounding(q_hat: Any, v: Any) -> Any:
-    """Error of v by rounding: a difference of two numbers of size 1/q_hat where that is large; where
-    it is small,
-    the edges of a law on two scales, 1 and 1/q_hat, are roots of one polynomial and lose up to half as many
-    digits.
+def _rounding(problem: PairProblem, q_hat: Any, v: Any) -> Any:
+    """Error of v by rounding.
+
+    A v from a spectral law is a difference of two numbers of size 1/q_hat where that is large; where it is
+    small, the edges of a law on two scales, 1 and 1/q_hat, are roots of one polynomial and lose up to half as
+    many digits.  Other v are sums of positive terms.
     """
+    if not problem.spectral:
+        return 4 * _EPS * v
     return 4 * _EPS * (1 / q_hat + v * np.sqrt(q_hat))
 
 
@@ -478,14 +482,14 @@ def _roots(
             np.abs(inner.slope) * q_hat * (inner.error * passed + outer.error / outer.value) / stiffness
             + inner.error
         )
-    rounding = _rounding(q_hat, inner.value) * (1 + np.abs(inner.slope) * q_hat * passed / stiffness)
+    rounding = _rounding(problem, q_hat, inner.value) * (1 + np.abs(inner.slope) * q_hat * passed / stiffness)
     iteration = np.abs(inner.slope) * q_hat * f * f
     roots = []
     for k in range(s.size):
         errors = Errors(float(iteration[k]), float(quadrature[k]), float(rounding[k]))
         residual = float(abs(f[k]))
         # rounding of v moves f by its relative error: that much residual is not for the iteration to remove
-        allowed = 1e-11 + 2 * _rounding(q_hat[k], v[k]) * passed[k]
+        allowed = 1e-11 + 2 * _rounding(problem, q_hat[k], v[k]) * passed[k]
         if not (np.isfinite(phi[k]) and residual <= allowed):
             outcome = Outcome.RESIDUAL
         elif not errors.quadrature <= 1e-10 + 64 * errors.rounding:

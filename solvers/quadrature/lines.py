@@ -27,8 +27,10 @@ class GaussianLine:
             ((c - mean) / deviation, w / deviation)
             for c, w in zip(switches[::2], switches[1::2], strict=True)
         ]
-        low = zero if self.even else -reach
-        return cluster(backend, (zero, zero + 1), pairs, (low, reach)), mean, deviation
+        below, above = _far_switches(backend, pairs, reach)
+        low = zero if self.even else np.where(below > 0, -as_numbers(backend, below), -reach)
+        high = np.where(above > 0, as_numbers(backend, above), reach)
+        return cluster(backend, (zero, zero + 1), pairs, (low, high)), mean, deviation
 
     def weighted(self, backend: Any, t: Any, weights: Any) -> Any:
         """Weights of the bodies from those of the line."""
@@ -41,6 +43,26 @@ class GaussianLine:
     def tail(self, backend: Any, terms: Any) -> Any:
         """What the ends of the line may have cut off."""
         return np.zeros(1)
+
+
+FARTHEST = 37.0
+"""Standard deviations beyond which the normal density leaves the doubles."""
+
+
+def _far_switches(backend: Any, pairs: list[tuple[Any, Any]], reach: Any) -> tuple[Any, Any]:
+    """How far the line must go on either side to hold switches beyond its reach; 0 where there are none.
+
+    A body may live there alone: the average of sech^2 over N(a, a) comes from 0, sqrt(a) deviations away.
+    """
+    ends = backend.to_float(reach)
+    below, above = np.zeros(ends.shape), np.zeros(ends.shape)
+    for centre, width in pairs:
+        where, size = backend.to_float(centre), np.abs(backend.to_float(width))
+        edge = np.minimum(np.abs(where) + 10 * size + 3, FARTHEST)
+        usable = np.isfinite(edge) & (np.abs(where) < FARTHEST) & (edge > ends)
+        below = np.maximum(below, np.where(usable & (where < 0), edge, 0.0))
+        above = np.maximum(above, np.where(usable & (where > 0), edge, 0.0))
+    return below, above
 
 
 @dataclass(frozen=True)
