@@ -55,6 +55,10 @@ def sweep(
     dims = [name for name, value in params.items() if _is_sequence(value)]
     grid = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     grid = [validate(model.control_parameters, point) for point in grid]
+    if model.solver == "risk":
+        if checkpoint is not None:
+            raise InputError("a checkpoint is not kept for empirical risks: leave it out")
+        return _sweep_risk(model, axes, dims, grid, progress, executor)
     saved = Checkpoint(checkpoint, model, chosen_start) if checkpoint is not None else None
     rows: list[Row | None] = [saved.rows.get(key_of(point)) if saved else None for point in grid]
     missing = [[i for i in members if rows[i] is None] for members in _groups(model, grid)]
@@ -125,6 +129,61 @@ def _dataset(
             "computed": sum(row is not None for row in rows),
         },
     )
+
+
+def _sweep_risk(
+    model: Any,
+    axes: Mapping[str, Sequence[Fraction]],
+    dims: Sequence[str],
+    grid: Sequence[dict[str, Fraction]],
+    progress: Progress | None,
+    executor: Any,
+) -> Any:
+    """The same table for models of several unknowns, point by point; a variable for each value."""
+    import xarray as xr
+
+    solved: list[Any] = []
+    try:
+        for solution in (executor.map if executor else map)(solve_one, [model] * len(grid), grid):
+            solved.append(solution)
+            if progress:
+                progress(len(solved), len(grid))
+    except KeyboardInterrupt:
+        pass
+    names = list(dict.fromkeys(name for s in solved for name in s.values))
+    shape = [len(axes[name]) for name in dims]
+    missing = [None] * (len(grid) - len(solved))
+
+    def variable(read: Callable[[Any], float]) -> tuple[Sequence[str], Any]:
+        flat = [read(s) if s is not None and s.outcome.converged else np.nan for s in (*solved, *missing)]
+        return dims, np.array(flat, dtype=float).reshape(shape)
+
+    outcomes = [s.outcome.value for s in solved] + ["not computed: interrupted"] * len(missing)
+    data: dict[str, Any] = {name: variable(lambda s, n=name: s.values[n]) for name in names}
+    data["free_entropy"] = variable(lambda s: s.free_entropy)
+    data["residual"] = variable(lambda s: s.residual)
+    data["error"] = variable(lambda s: s.errors.total)
+    data["outcome"] = (dims, np.array(outcomes).reshape(shape))
+    return xr.Dataset(
+        data,
+        coords={
+            name: ([name], [float(x) for x in axes[name]]) if name in dims else float(axes[name][0])
+            for name in axes
+        },
+        attrs={
+            "model": model.name,
+            "reference": model.reference,
+            "interrupted": int(bool(missing)),
+            "computed": len(solved),
+        },
+    )
+
+
+def solve_one(model: Any, point: Mapping[str, Fraction]) -> Any:
+    """One point of an empirical risk; a module-level function, so that it travels to worker processes."""
+    from replica.lowering.risk import solve_risk
+
+    return solve_risk(model, point)
 
 
 def solve_group(

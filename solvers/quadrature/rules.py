@@ -106,7 +106,7 @@ def nested_sum(backend: Any, terms: Array, first: int | None = None) -> Estimate
     )
 
 
-ROUNDING = 4.0
+ROUNDING = 6.0
 BELIEF = 0.6
 
 
