@@ -65,7 +65,8 @@ def rotational_entropy(prior: Any) -> Rule:
         Kind.LIMIT,
         apply,
         "spherical integral at its Bayes-optimal point: the density of Y depends on its eigenvalues or "
-        "singular values alone, whose law concentrates (Guionnet and Zeitouni 2002; arXiv 2203.07752 and 2410.18858)",
+        "singular values alone, whose law concentrates (Guionnet and Zeitouni 2002; arXiv 2203.07752 and "
+        "2410.18858)",
         check,
     )
 
