@@ -6,6 +6,8 @@ q_hat its conjugate (arXiv 2410.18858).
 
 from __future__ import annotations
 
+from typing import Any
+
 import sympy as sp
 
 alpha = sp.Symbol("alpha", positive=True)
@@ -41,3 +43,15 @@ ell = sp.Symbol(r"\ell", nonnegative=True)
 
 PARAMETERS = {"alpha": alpha, "beta": beta, "rho": rho, "delta": delta, "kappa": kappa, "lam": lam}
 """Symbol of each control parameter, by the name that users type."""
+
+
+def parameter_symbol(parameter: Any) -> sp.Symbol:
+    """The symbol of a ``Parameter``: one of the list, else a new one that knows the sign its bounds tell."""
+    if parameter.name in PARAMETERS:
+        return PARAMETERS[parameter.name]
+    lower = parameter.lower
+    if lower is None or lower < 0:
+        return sp.Symbol(parameter.symbol_name, real=True)
+    if lower > 0 or parameter.lower_open:
+        return sp.Symbol(parameter.symbol_name, positive=True)
+    return sp.Symbol(parameter.symbol_name, nonnegative=True)

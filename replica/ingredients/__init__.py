@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from replica.ingredients.losses import Loss as Loss
     from replica.ingredients.losses import SquaredHingeLoss as SquaredHingeLoss
     from replica.ingredients.losses import SquareLoss as SquareLoss
+    from replica.ingredients.own import DensityPrior as DensityPrior
+    from replica.ingredients.own import ExpressionChannel as ExpressionChannel
     from replica.ingredients.penalties import L1 as L1
     from replica.ingredients.penalties import L2 as L2
     from replica.ingredients.penalties import ElasticNet as ElasticNet
@@ -45,8 +47,10 @@ _WHERE = {
     "AbsoluteValue": "channels",
     "Bernoulli": "priors",
     "Channel": "channels",
+    "DensityPrior": "own",
     "Discrete": "priors",
     "ElasticNet": "penalties",
+    "ExpressionChannel": "own",
     "GaussBernoulli": "priors",
     "Gaussian": "priors",
     "GaussianFactors": "factors",
@@ -84,8 +88,10 @@ __all__ = [
     "AbsoluteValue",
     "Bernoulli",
     "Channel",
+    "DensityPrior",
     "Discrete",
     "ElasticNet",
+    "ExpressionChannel",
     "GaussBernoulli",
     "Gaussian",
     "GaussianFactors",

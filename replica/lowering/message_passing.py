@@ -16,7 +16,7 @@ from replica.expr.average import GaussianAverage
 from replica.expr.logsum import stable_log
 from replica.lowering.printer import compile_kernel
 from replica.lowering.program import Program, lower
-from replica.symbols import PARAMETERS, A, B, V, h, omega, q_hat, y
+from replica.symbols import PARAMETERS, A, B, V, h, omega, parameter_symbol, q_hat, y
 from solvers.backends.float64 import Float64
 from solvers.quadrature.spectral import stieltjes_at
 
@@ -55,7 +55,7 @@ def output_functions(channel: Any) -> Callable[..., tuple[Any, Any]]:
 
 
 def _output_programs(channel: Any) -> list[tuple[sp.Set, Program]]:
-    symbols = [y, omega, V, *(PARAMETERS[p.name] for p in channel.parameters)]
+    symbols = [y, omega, V, *(parameter_symbol(p) for p in channel.parameters)]
     programs = []
     for part, density in channel.pieces(y, h):
         evidence = GaussianAverage(density, h, omega, V).doit()

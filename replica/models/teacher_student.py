@@ -35,7 +35,7 @@ from replica.ingredients.channels import Channel, GaussianNoise
 from replica.ingredients.priors import Gaussian
 from replica.parameters import Parameter
 from replica.saddle_point import Cycle, SaddlePoint
-from replica.symbols import PARAMETERS, V, h, omega, q, q_hat, y
+from replica.symbols import V, h, omega, parameter_symbol, q, q_hat, y
 
 PHI = sp.Symbol("Phi")
 
@@ -68,7 +68,7 @@ class TeacherStudent:
 
     def parameter_symbols(self) -> tuple[tuple[Parameter, sp.Symbol], ...]:
         """Each control parameter with its symbol."""
-        return tuple((p, PARAMETERS[p.name]) for p in self.control_parameters)
+        return tuple((p, parameter_symbol(p)) for p in self.control_parameters)
 
     def at(self, values: Mapping[str, Fraction]) -> Any:
         """The model at these control parameters: another where a parameter changes the kind of outputs."""
