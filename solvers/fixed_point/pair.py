@@ -39,7 +39,8 @@ FARTHEST = 1e200  # highest q_hat looked at, by the continued law
 DECADES_APART = 2  # between grid points there
 CONTINUED = 1e-4  # relative error of the continued law
 TABLE_TOLERANCE = 1e-4  # a sign and a first guess are all that the table is for
-RESOLVED = 1e-20  # v below which an output half with averages is continued
+SATURATING, DIVERGING = 1e-20, 1e-10
+"""v below which an output half with averages is continued: finite at v = 0, or a power of v."""
 SMALLEST = 1e-300  # v as a double
 POLISH_DIGITS = 18
 POLISH_ABOVE, POLISH_RELATIVE = 1e-9, 1e-5  # errors of v beyond which a root is finished in more digits
@@ -155,7 +156,7 @@ def solve_points(
     points = len(next(iter(output.values())))
     half = _Signal(problem, signal, float(problem.error_at_zero(_BACKEND, signal, tolerance)))
     grid = _grid(problem, half.error_at_zero, output, tolerance)
-    v = half(np.exp(grid.s[: grid.table]), 1e-10, 0.0)
+    v = half(np.exp(grid.s[: grid.table]), 1e-10 if problem.spectral else TABLE_TOLERANCE, 0.0)
     half = _continued(half, grid, v.value)
     table = _residual_table(problem, half, output, grid, v, recovered)
     brackets = _brackets(grid.s, table)
@@ -270,7 +271,8 @@ def _residual_table(
     v = table.value
     rounding = np.where(np.arange(grid.s.size) < grid.table, _rounding(problem, q_hat, v), 0.0)
     for p in range(points):
-        outer = _output_table(problem, v, {name: values[p] for name, values in output.items()})
+        resolved = SATURATING if grid.saturated[p] else DIVERGING
+        outer = _output_table(problem, v, {name: values[p] for name, values in output.items()}, resolved)
         with np.errstate(all="ignore"):
             passed = np.abs(outer.slope / outer.value)
             f[p] = np.log(outer.value) - grid.s
@@ -285,10 +287,12 @@ def _residual_table(
     return _Table(f, slope, believed)
 
 
-def _output_table(problem: PairProblem, v: np.ndarray, parameters: Mapping[str, float]) -> Evaluation:
+def _output_table(
+    problem: PairProblem, v: np.ndarray, parameters: Mapping[str, float], resolved: float
+) -> Evaluation:
     """q_hat = output(v) down to any v.
 
-    A quadrature cannot follow steps of width sqrt(v) to any v: below ``RESOLVED`` it is continued by the
+    A quadrature cannot follow steps of width sqrt(v) to any v: below ``resolved`` it is continued by the
     power of v that it has there.  A closed form needs no such help.
     """
 
@@ -296,7 +300,7 @@ def _output_table(problem: PairProblem, v: np.ndarray, parameters: Mapping[str, 
         mine = {name: np.full(some.size, value) for name, value in parameters.items()}
         return evaluate_batch(problem.output, _BACKEND, some, mine, TABLE_TOLERANCE, finest=TABLE_FINEST)
 
-    near = v >= RESOLVED
+    near = v >= resolved
     result = Evaluation(*(np.full(v.shape, np.nan) for _ in range(3)))
     if np.any(near):
         for target, source in zip(result, at(v[near]), strict=True):
