@@ -96,6 +96,10 @@ class ExpressionChannel(Channel):
         """
         outputs, parameters = _output_set(outputs), tuple(parameters)
         names = {p.name: _own_symbol(p) for p in parameters}
+        if len(set(names.values())) < len(parameters):
+            raise InputError(
+                f"parameters must have different names, got {', '.join(p.name for p in parameters)}"
+            )
         formula = _expression(density, (y, h), names, "P(y|h)")
         values = {"formula": formula, "outputs": outputs, "parameters": parameters, "sampler": sample}
         for name, value in values.items():
@@ -135,8 +139,8 @@ class ExpressionChannel(Channel):
         )
         if unbounded and self._average(self.formula, omega, V).has(GaussianAverage):
             raise InputError(
-                f"no numbers for P(y|h) = {self.formula}: its average over a Gaussian field has "
-                "no closed form, and y is unbounded; take outputs that are finitely many, counts or a bounded interval"
+                f"no numbers for P(y|h) = {self.formula}: its average over a Gaussian field has no closed "
+                "form, and y is unbounded; take outputs that are finitely many, counts or a bounded interval"
             )
         return self
 
