@@ -351,12 +351,14 @@ class normal_density(StableFunction):
 
 
 def _truncated_mean(u: Any) -> Any:
-    return u + _inverse_mills(u)
+    with mpmath.workprec(mpmath.mp.prec + 4 * max(0, int(mpmath.mag(u)))):
+        return u + _inverse_mills(u)
 
 
 def _truncated_variance(u: Any) -> Any:
-    mills = _inverse_mills(u)
-    return 1 - mills * (u + mills)
+    with mpmath.workprec(mpmath.mp.prec + 6 * max(0, int(mpmath.mag(u)))):
+        mills = _inverse_mills(u)
+        return 1 - mills * (u + mills)
 
 
 class truncated_mean(StableFunction):
