@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from replica.ingredients.priors import Prior as Prior
     from replica.ingredients.priors import Rademacher as Rademacher
     from replica.ingredients.priors import SparseRademacher as SparseRademacher
+    from replica.ingredients.symmetric_factors import SymmetricFactors as SymmetricFactors
 
 _WHERE = {
     "AbsoluteLoss": "losses",
@@ -78,6 +79,7 @@ _WHERE = {
     "SparseRademacher": "priors",
     "SquareLoss": "losses",
     "SquaredHingeLoss": "losses",
+    "SymmetricFactors": "symmetric_factors",
     "SymmetricInterval": "channels",
 }
 
@@ -117,6 +119,7 @@ __all__ = [
     "SparseRademacher",
     "SquareLoss",
     "SquaredHingeLoss",
+    "SymmetricFactors",
     "SymmetricInterval",
 ]
 

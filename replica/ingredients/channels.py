@@ -518,5 +518,19 @@ class LeakyReLU(PiecewiseLinear):
 
 
 CHANNELS: dict[str, type[Channel]] = {
-    c.name: c for c in (GaussianNoise, Sign, AbsoluteValue, Probit, Logistic, MarginStep, ReLU, LeakyReLU)
+    c.name: c
+    for c in (
+        GaussianNoise,
+        Sign,
+        AbsoluteValue,
+        Probit,
+        Logistic,
+        MarginStep,
+        SymmetricInterval,
+        Quantiser,
+        ReLU,
+        LeakyReLU,
+        LaplaceNoise,
+        PoissonNoise,
+    )
 }
