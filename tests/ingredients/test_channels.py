@@ -20,19 +20,22 @@ from replica.ingredients.channels import (
     CHANNELS,
     AbsoluteValue,
     GaussianNoise,
+    LaplaceNoise,
     LeakyReLU,
     Logistic,
     MarginStep,
     Probit,
+    Quantiser,
     ReLU,
     Sign,
+    SymmetricInterval,
 )
 from replica.lowering.program import lower
 from replica.symbols import V, delta, h, kappa, omega, y
 from solvers.backends.float64 import Float64
 
-SMOOTH = [GaussianNoise(), Probit(), Logistic(), AbsoluteValue(), ReLU(), LeakyReLU()]
-STEPS = [Sign(), MarginStep()]
+SMOOTH = [GaussianNoise(), Probit(), Logistic(), AbsoluteValue(), ReLU(), LeakyReLU(), LaplaceNoise()]
+STEPS = [Sign(), MarginStep(), SymmetricInterval(), Quantiser()]
 NOISELESS = [AbsoluteValue(noisy=False), ReLU(noisy=False), LeakyReLU(noisy=False)]
 ALL = [*SMOOTH, *STEPS, *NOISELESS]
 
@@ -91,7 +94,8 @@ def total(channel, of_output):
             continue
         at = signed(part)
         value = mp_function(of_output(at).subs(PARAMETERS), (at,))
-        ends = [e for e in (-15, -5, -0.6, 0, 0.6, 5, 15) if part.inf <= e <= part.sup]
+        corners = (-15, -5, -1.25, -0.6, 0, mpmath.mpf(3) / 7, 0.6, 5, 15)  # FIELD among them
+        ends = [e for e in corners if part.inf <= e <= part.sup]
         result += mpmath.quad(value, ends, method="gauss-legendre", maxdegree=5)
     return result
 
@@ -129,13 +133,19 @@ def by_field(channel, value, function=lambda _: 1):
             "margin": lambda u: (u - threshold) * value > 0,
             "probit": lambda u: mpmath.ncdf(u * value / mpmath.sqrt(noise)),
             "logistic": lambda u: 1 / (1 + mpmath.exp(-u * value)),
+            "interval": lambda u: (abs(u) < threshold) == (value > 0),
+            "quantiser": lambda u: value == (u > -1) + (u > 0) + (u > 1),
+            "laplace": lambda u: (
+                mpmath.exp(-abs(value - u) * mpmath.sqrt(2 / noise)) / mpmath.sqrt(2 * noise)
+            ),
         }[channel.name]
-    kinks = sorted([0, threshold, centre, value, *(v for v in range(-11, 12) if v)])
+    kinks = sorted([0, threshold, -threshold, centre, value, *(v for v in range(-11, 12) if v)])
     return mpmath.quad(lambda u: law(u) * weight(u), [-14, *kinks, 14])
 
 
 def test_registry():
-    assert set(CHANNELS) >= {"gaussian", "sign", "abs", "probit", "logistic", "margin", "relu", "leaky"}
+    assert {"gaussian", "sign", "abs", "probit", "logistic", "margin", "relu", "leaky"} <= set(CHANNELS)
+    assert {"interval", "quantiser", "laplace", "poisson"} <= set(CHANNELS)
     for name, channel in CHANNELS.items():
         assert channel.name == name
         assert channel() == channel()  # hashable, a key of caches
@@ -300,7 +310,8 @@ def test_expectation_of_the_output():
 def test_stable_far_from_the_output(channel):
     """An output all but impossible at its field: the logarithm and its slope stay finite in doubles."""
     finite = isinstance(channel.outputs, sp.FiniteSet)
-    for value in (-1,) if finite else [v for v in outputs(channel) if v <= 0] or [sp.Rational(7, 10)]:
+    impossible = {"interval": 1, "quantiser": 0}.get(channel.name, -1)
+    for value in (impossible,) if finite else [v for v in outputs(channel) if v <= 0] or [sp.Rational(7, 10)]:
         program = lower(
             [channel.log_evidence(value, omega, V), channel.output_function(value, omega, V)],
             [omega, V, delta, kappa],
@@ -309,6 +320,9 @@ def test_stable_far_from_the_output(channel):
         with backend.context():
             log_evidence, slope = program.run(backend, 4, [60.0, 1e-3, 1e-3, 0.3]).values
         assert np.isfinite(log_evidence)
+        if channel.name == "laplace":  # the tail of the noise is exponential
+            assert slope == pytest.approx(-np.sqrt(2 / 1e-3), rel=1e-6)
+            continue
         assert log_evidence < -1e5
         # log Z_out ~ -(omega - h*)^2/(2 v), with h* the nearest field that gives the output
         assert -80_000 < slope < -20_000
