@@ -127,7 +127,7 @@ def _finish(
         root.q_hat
     )
     imprecise = root.errors.total > 1e-11 * max(root.v, 1e-3) or root.outcome is not Outcome.CONVERGED
-    if finite and (backend != "float64" or imprecise):
+    if finite and (backend != "float64" or (imprecise and not problem.nested)):
         make: Callable[[int], Any] = MP if backend == "mpmath" else Arb
         fine = refine(problem, canonical, root.q_hat, max(digits, 18), make)
         outcome = Outcome.CONVERGED if fine.converged else Outcome.QUADRATURE

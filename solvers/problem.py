@@ -45,7 +45,8 @@ class PairProblem:
     ``second_moment`` is E x^2, so that q = second_moment - v.  ``prior_error`` is v at q_hat = 0, the
     variance of the signal: smaller than E x^2 where its mean is not 0; None evaluates the signal half there.
 
-    ``spectral`` says that v is a difference of spectral integrals, with the rounding that this brings.
+    ``spectral`` says that v is a difference of spectral integrals, with the rounding that this brings;
+    ``nested`` that a half is an average inside an average, for which more digits than a double's take minutes.
     """
 
     signal: Half
@@ -56,6 +57,7 @@ class PairProblem:
     second_moment: Moment = unit_moment
     prior_error: Moment | None = unit_moment
     spectral: bool = True
+    nested: bool = False
 
     def error_at_zero(self, backend: Any, parameters: Mapping[str, Any], tolerance: float) -> Any:
         """v at q_hat = 0 at one set of signal parameters."""

@@ -37,6 +37,7 @@ def pair_problem(model: Any) -> PairProblem:
         _moment(second, [names[name] for name in signal_names], signal_names),
         _moment(cycle.prior_error, [names[name] for name in signal_names], signal_names),
         signal.has(SpectralIntegral),
+        any(has_nested_averages(half) for half in (signal, output)),
     )
 
 

@@ -166,7 +166,7 @@ def solve_points(
     for p in range(points):
         mine = [r for r, owner in zip(found, brackets.point, strict=True) if owner == p]
         last = _unresolved(grid, table, p)
-        if exact is not None:
+        if exact is not None and not problem.nested:
             mine = _polished(problem, exact[p], mine, digits)
             if last is not None and not recovered[p]:
                 mine.append(_beyond(problem, exact[p], last, digits))
