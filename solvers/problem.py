@@ -46,7 +46,7 @@ class PairProblem:
     variance of the signal: smaller than E x^2 where its mean is not 0; None evaluates the signal half there.
 
     ``spectral`` says that v is a difference of spectral integrals, with the rounding that this brings;
-    ``nested`` that a half is an average inside an average, for which more digits than a double's take minutes.
+    ``nested`` that a half is an average inside an average, where more digits than a double's take minutes.
     """
 
     signal: Half
