@@ -222,6 +222,8 @@ def _sweep(arguments: argparse.Namespace) -> None:
     check_names(model.control_parameters, given)
     values: dict[str, Any] = {}
     for parameter in model.control_parameters:
+        if parameter.name not in given:
+            continue  # it has a default
         text = given[parameter.name]
         if ":" in text or "," in text:
             values[parameter.name] = [parameter.check(x) for x in parse_grid(text, parameter.name)]

@@ -114,6 +114,13 @@ def test_bad_input_is_one_line(words, message):
     assert message in replica(*words, status=2)
 
 
+def test_a_sweep_leaves_a_default_out(tmp_path):
+    path = tmp_path / "x.nc"
+    replica("sweep", "glm", "channel=relu", "alpha=0.5,1", "--out", path)
+    with xr.open_dataset(path, engine="scipy") as dataset:
+        assert float(dataset.q.sel(alpha=1)) == pytest.approx(0.6927938964731635, abs=1e-10)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for a process")
 def test_an_interrupted_sweep_exits_130(tmp_path):
     words = [
