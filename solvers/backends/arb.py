@@ -193,7 +193,7 @@ class Arb(Intervals, Truncated):
 
     def to_fraction(self, value: Any) -> Fraction:
         """Exact value of the midpoint."""
-        mantissa, exponent = value.mid().man_exp()
+        mantissa, exponent = flint.arb(value).mid().man_exp()
         return Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
 
     def to_float(self, value: Any) -> Any:
