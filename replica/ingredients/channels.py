@@ -507,14 +507,20 @@ class LeakyReLU(PiecewiseLinear):
     name = "leaky"
     description = "y = max(h, h/10) + sqrt(Delta) z"
 
+    def __post_init__(self) -> None:
+        """Refuse a slope outside (0, 1)."""
+        if not 0 < parse_number(self.slope, "the slope") < 1:
+            raise InputError(f"the slope must lie between 0 and 1, got {self.slope}")
+
     @property
     def slopes(self) -> tuple[sp.Expr, sp.Expr]:
-        """1 and s."""
-        return sp.S.One, sp.sympify(self.slope)
+        """1 and s, exact."""
+        slope = parse_number(self.slope, "the slope")
+        return sp.S.One, sp.Rational(slope.numerator, slope.denominator)
 
     def link(self, field: sp.Expr) -> sp.Expr:
         """max(h, s h)."""
-        return sp.Max(field, 0) + sp.sympify(self.slope) * sp.Min(field, 0)
+        return sp.Max(field, 0) + self.slopes[1] * sp.Min(field, 0)
 
 
 CHANNELS: dict[str, type[Channel]] = {

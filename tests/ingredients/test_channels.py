@@ -33,6 +33,7 @@ from replica.ingredients.channels import (
 from replica.lowering.program import lower
 from replica.symbols import V, delta, h, kappa, omega, y
 from solvers.backends.float64 import Float64
+from solvers.errors import InputError
 
 SMOOTH = [GaussianNoise(), Probit(), Logistic(), AbsoluteValue(), ReLU(), LeakyReLU(), LaplaceNoise()]
 STEPS = [Sign(), MarginStep(), SymmetricInterval(), Quantiser()]
@@ -436,3 +437,10 @@ def test_without_a_closed_form_the_evidence_stays_an_average():
     average = Bounded().evidence(y, omega, V)
     assert average == GaussianAverage(normal_density(y, sp.tanh(h), delta), h, omega, V)
     assert Bounded().expectation(lambda v, z: sp.log(z), omega, V).has(OutputSum)
+
+
+@pytest.mark.parametrize("slope", [0, 1, "2", "nan", "__import__('os').getcwd()", "x"])
+def test_a_slope_is_a_number_that_is_parsed_not_evaluated(slope):
+    with pytest.raises(InputError, match="the slope must"):
+        LeakyReLU(slope=slope)
+    assert LeakyReLU(slope="1/5").slopes == LeakyReLU(slope=0.2).slopes == (1, sp.Rational(1, 5))
