@@ -14,6 +14,7 @@ by the number of coordinates, the symbol ``N``, ``DL`` or ``D2``.  ``geometry`` 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -181,8 +182,35 @@ class OverlapMoment(sp.Expr):
         )
 
 
-class PairSum(sp.Expr):
+class MatrixSum(sp.Expr):
+    """A sum over entries of overlap matrices, by their symbols until an ansatz gives the matrices."""
+
+    @property
+    def matrices(self) -> tuple[Any, ...]:
+        """The symbols of the matrices."""
+        return self.args
+
+    def total(self, *matrices: Any) -> sp.Expr:
+        """The sum for structured matrices of symbolic size."""
+        raise NotImplementedError
+
+    def explicit(self, *matrices: sp.Matrix) -> sp.Expr:
+        """The sum over the entries of matrices that are written out."""
+        raise NotImplementedError
+
+
+class PairSum(MatrixSum):
     """sum_{a<b} P_ab Q_ab of two overlap matrices. Args: P, Q."""
+
+    def total(self, *matrices: Any) -> sp.Expr:
+        """From the product entry by entry."""
+        left, right = matrices
+        return left.hadamard(right).sum_over_pairs(lambda entry: entry)
+
+    def explicit(self, *matrices: sp.Matrix) -> sp.Expr:
+        """Pair by pair."""
+        left, right = matrices
+        return sp.Add(*(left[a, b] * right[a, b] for b in range(left.rows) for a in range(b)))
 
     def _latex(self, printer: Any) -> str:
         left, right = (f"{{{printer._print(m)}}}_{{ab}}" for m in self.args)
@@ -245,11 +273,10 @@ def nodes_of(expr: sp.Expr, kind: type) -> list[Any]:
     return sorted(expr.atoms(kind), key=sp.default_sort_key)
 
 
-def covariance_of(fields: sp.Expr, matrices: dict[sp.Expr, ReplicaSymmetricMatrix]) -> ReplicaSymmetricMatrix:
+def covariance_of(fields: sp.Expr, matrices: Mapping[Any, Any]) -> Any:
     """The covariance of the fields, a number times the symbol of an overlap matrix, under the ansatz."""
     factor, symbol = fields.as_coeff_Mul()
-    matrix = matrices[symbol]
-    return ReplicaSymmetricMatrix(matrix.size, factor * matrix.diagonal, factor * matrix.off_diagonal)
+    return matrices[symbol].entrywise(lambda entry: factor * entry)
 
 
 def cancel_rational(expr: sp.Expr, variance: sp.Expr = sp.S.Zero) -> sp.Expr:

@@ -18,12 +18,13 @@ from typing import Any
 
 import sympy as sp
 
+from replica.action import nodes_of
 from replica.derivation import Comparison, Kind, Printed, Rule
 from replica.expr.average import GaussianAverage, OutputSum
 from replica.expr.numeric import mp_function
 from replica.expr.stable import normal_density
 from replica.ingredients.convex import Kink, U, on_branches
-from replica.risk_action import Evidence, Moreau, nodes_of
+from replica.risk_action import Evidence, Moreau
 from replica.risk_rules import F_OUT, G, point_for, tidy, with_evidence
 from replica.symbols import V, h, m, omega, q, y
 from solvers.errors import InputError

@@ -34,6 +34,7 @@ from typing import Any
 import sympy as sp
 from sympy.printing.precedence import PRECEDENCE
 
+from replica.expr.average import GaussianAverage
 from replica.expr.replica_limit import replica_limit
 from solvers.errors import InputError
 
@@ -178,6 +179,28 @@ class HierarchicalMatrix(sp.Basic):
         if own:
             raise InputError(f"blocks of {self.blocks} are not among {finer}")
         return ParisiMatrix(self.size, self.diagonal, overlaps, finer)
+
+    def nested_average(
+        self, body: sp.Expr, var: sp.Symbol, shared: Iterable[sp.Symbol], mean: sp.Expr | int = 0
+    ) -> sp.Expr:
+        """E over fields h_a ~ N(mean, Q) of the product of ``body`` over the replicas, ``var`` being its
+        field: fields given those that they share are independent.
+
+        E_{w0 ~ N(mean, Delta_0)} (E_{w1 ~ N(w0, Delta_1)} ( ... E_{h ~ N(wk, Delta_{k+1})} body )^m_k ...
+        )^(n/m_1), with ``shared`` the names w0, ..., wk: an identity where each size divides the one before.
+
+        >>> n, m, q0, q1, w0, w1, h = sp.symbols("n m q0 q1 w0 w1 h")
+        >>> ReplicaSymmetricMatrix(n, 1, q0).nested_average(sp.exp(h), h, (w0,))
+        GaussianAverage(GaussianAverage(exp(h), h, w0, 1 - q0)**n, w0, 0, q0)
+        """
+        names, sizes = (*shared, var), self.sizes
+        levels, centres = self.levels(), (sp.sympify(mean), *names[:-1])
+        result = body
+        for i in reversed(range(len(names))):
+            result = GaussianAverage(result, names[i], centres[i], levels[i])
+            if i > 0:
+                result **= sizes[i - 1] / sizes[i]
+        return result
 
     def explicit(self) -> sp.Matrix:
         """The matrix at an integer size; InputError where a block does not divide the one around it."""

@@ -27,18 +27,17 @@ from replica.action import (
     PairSum,
     Q,
     ReplicatedEvidence,
-    covariance_of,
     geometry,
     nodes_of,
     noise_law,
 )
+from replica.ansatz import BayesOptimal, insert
 from replica.derivation import Comparison, Kind, Rule
 from replica.expr.average import GaussianAverage, MixedOutputs, OutputSum
 from replica.expr.binder import Binder, evaluate_inside
 from replica.expr.replica_limit import replica_limit
 from replica.expr.stable import xlogx
 from replica.integer_replicas import laplace_comparisons
-from replica.overlaps import ReplicaSymmetricMatrix
 from replica.symbols import alpha, h, n, omega, q, q_hat, y
 
 
@@ -137,57 +136,21 @@ def bayes_optimal(second_moment: sp.Expr) -> Rule:
 
 
 def planted_overlaps(*overlaps: Overlap) -> Rule:
-    """Every two of the n + 1 replicas have the same overlap; the self-overlap is the second moment of the
-    prior.
-    """
-    matrices: dict[sp.Expr, ReplicaSymmetricMatrix] = {}
+    """The ansatz for several."""
+    planted, matrices, introduced = BayesOptimal(), {}, []
     for o in overlaps:
-        matrices[o.matrix] = ReplicaSymmetricMatrix(n + 1, o.second_moment, o.q)
-        matrices[o.conjugate] = ReplicaSymmetricMatrix(n + 1, 0, o.q_hat)
-
-    def apply(expr: sp.Expr) -> sp.Expr:
-        def total(pairs: PairSum) -> sp.Expr:
-            left, right = (matrices[symbol] for symbol in pairs.args)
-            return left.sum_over_pairs(lambda entry: entry * right.off_diagonal)
-
-        def fields(node: FieldAverage) -> sp.Expr:
-            return FieldAverage(
-                node.body, *node.bound_symbols, covariance_of(node.covariance, matrices), node.size
-            )
-
-        summed = expr.replace(lambda e: isinstance(e, PairSum), total)
-        return summed.replace(lambda e: isinstance(e, FieldAverage), fields).xreplace(matrices)
-
-    def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
-        """The sums over pairs, entry by entry of the explicit matrices."""
-        values = [sp.Rational(3 + 2 * k, 10 + k) for k in range(2 * len(overlaps))]
-        symbols = [s for o in overlaps for s in (o.q, o.q_hat)]
-        point = dict(zip(symbols, values, strict=True))
-        point |= {s: sp.Rational(4, 5) for s in after.free_symbols - set(point) - {n}}
-        comparisons = []
-        for size in (2, 4, 6):
-
-            def explicit(pairs: PairSum, size: int = size) -> sp.Expr:
-                left, right = (matrices[symbol].subs(n, size - 1).explicit() for symbol in pairs.args)
-                return sp.Add(*(left[a, b] * right[a, b] for a in range(size) for b in range(a + 1, size)))
-
-            written = before.replace(lambda e: isinstance(e, PairSum), explicit)
-            left, right = (_without_nodes(e).subs(n, size - 1).subs(point) for e in (written, after))
-            comparisons.append(Comparison(f"sums over pairs at n + 1 = {size}", left, right, 1e-14))
-        return tuple(comparisons)
-
-    introduced = [
-        ((o.q, "overlap of two replicas, E x^2 - mmse"), (o.q_hat, "its conjugate, a signal-to-noise ratio"))
-        for o in overlaps
-    ]
-    return Rule(
-        "Bayes-optimal ansatz",
-        Kind.ANSATZ,
-        apply,
+        matrices[o.matrix] = planted.matrix(o.second_moment, o.q)
+        matrices[o.conjugate] = planted.matrix(0, o.q_hat)
+        introduced += [
+            (o.q, "overlap of two replicas, E x^2 - mmse"),
+            (o.q_hat, "its conjugate, a signal-to-noise ratio"),
+        ]
+    return insert(
+        planted,
+        matrices,
         "Nishimori: teacher and replicas are exchangeable; the self-overlap is the second moment of the "
         "prior, which does not fluctuate",
-        check,
-        tuple(pair for pairs in introduced for pair in pairs),
+        tuple(introduced),
     )
 
 
@@ -204,9 +167,7 @@ def _without_nodes(expr: sp.Expr) -> sp.Expr:
 
 def _hierarchical(expr: sp.Expr) -> sp.Expr:
     def rewrite(node: FieldAverage) -> sp.Expr:
-        shared, own = node.covariance.levels()
-        single = GaussianAverage(node.body, node.bound_symbols[0], omega, own)
-        return GaussianAverage(single**node.size, omega, 0, shared)
+        return node.covariance.nested_average(node.body, node.bound_symbols[0], (omega,))
 
     return expr.replace(lambda e: isinstance(e, FieldAverage), rewrite)
 

@@ -15,74 +15,15 @@ from typing import Any
 import sympy as sp
 from sympy.core.function import ArgumentIndexError
 
+from replica.action import MatrixSum
 from replica.expr.average import GaussianAverage
 from replica.expr.binder import Binder
 
-Q = sp.Symbol("Q")
-Q_HAT = sp.Symbol(r"\hat{Q}")
 R = sp.Symbol("R", positive=True)
 R_hat = sp.Symbol(r"\hat{R}", positive=True)
 b = sp.Symbol("b", positive=True)
 h_0 = sp.Symbol("h_0", real=True)
 w = sp.Symbol("w", real=True)
-
-
-class PlantedMatrix(sp.Basic):
-    """Overlaps of a teacher and n replicas alike. Args: n, Q_00, Q_0a, Q_aa, Q_ab.
-
-    >>> PlantedMatrix(2, 1, 0, 3, 2).explicit()
-    Matrix([
-    [1, 0, 0],
-    [0, 3, 2],
-    [0, 2, 3]])
-    """
-
-    def __new__(cls, *args: Any) -> PlantedMatrix:
-        """Sympify the arguments."""
-        return sp.Basic.__new__(cls, *(sp.sympify(a) for a in args))
-
-    @property
-    def teacher(self) -> sp.Expr:
-        """Overlap of the teacher with itself."""
-        return self.args[1]
-
-    @property
-    def planted(self) -> sp.Expr:
-        """Overlap of the teacher with a replica."""
-        return self.args[2]
-
-    @property
-    def diagonal(self) -> sp.Expr:
-        """Overlap of a replica with itself."""
-        return self.args[3]
-
-    @property
-    def off_diagonal(self) -> sp.Expr:
-        """Overlap of two replicas."""
-        return self.args[4]
-
-    def half_product(self, other: PlantedMatrix) -> sp.Expr:
-        """(1/2) sum_ab Q_ab Q'_ab at symbolic n, without the entry of the teacher."""
-        size = self.args[0]
-        return (
-            size * self.planted * other.planted
-            + size * self.diagonal * other.diagonal / 2
-            + size * (size - 1) * self.off_diagonal * other.off_diagonal / 2
-        )
-
-    def explicit(self) -> sp.Matrix:
-        """The (n + 1) x (n + 1) matrix at an integer n."""
-
-        def entry(a: int, c: int) -> sp.Expr:
-            if a == 0 or c == 0:
-                return self.teacher if a == c else self.planted
-            return self.diagonal if a == c else self.off_diagonal
-
-        return sp.Matrix(int(self.args[0]) + 1, int(self.args[0]) + 1, entry)
-
-    def _latex(self, printer: Any) -> str:
-        _, teacher, planted, diagonal, off = (printer._print(a) for a in self.args)
-        return rf"\begin{{pmatrix}}{teacher}&{planted}\\{planted}&({diagonal},{off})\end{{pmatrix}}"
 
 
 class ReplicatedRisk(Binder):
@@ -168,8 +109,18 @@ class SignalMoment(Binder):
         )
 
 
-class ConjugateSum(sp.Expr):
-    """(1/2) sum_ab Q_ab Qhat_ab, without the entry of the teacher. Args: Q, Qhat."""
+class ConjugateSum(MatrixSum):
+    """(1/2) sum_ab Q_ab Qhat_ab over teacher and replicas. Args: Q, Qhat."""
+
+    def total(self, *matrices: Any) -> sp.Expr:
+        """From the trace of the product."""
+        overlap, conjugate = matrices
+        return sp.Add(*(t / 2 for t in sp.Add.make_args(overlap.trace_of_product(conjugate))))
+
+    def explicit(self, *matrices: sp.Matrix) -> sp.Expr:
+        """Trace of the product of the explicit matrices."""
+        overlap, conjugate = matrices
+        return (overlap * conjugate).trace() / 2
 
     def _latex(self, printer: Any) -> str:
         return r"\frac{1}{2}\sum_{a,b}Q_{ab}\hat{Q}_{ab}"
@@ -262,8 +213,3 @@ class Legendre(sp.Function):
         sign = "" if order == 0 else r"\partial_B" + (f"^{{{order}}}" if order > 1 else "") + " "
         text = rf"{sign}\phi\left({field},{curvature}\right)"
         return text if exp is None else rf"\left({text}\right)^{{{exp}}}"
-
-
-def nodes_of(expr: Any, kind: type) -> list[Any]:
-    """The nodes of one kind in an expression, in a fixed order."""
-    return sorted(expr.atoms(kind), key=sp.default_sort_key)

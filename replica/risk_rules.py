@@ -19,6 +19,8 @@ from typing import Any
 import mpmath
 import sympy as sp
 
+from replica import ansatz
+from replica.action import Q_HAT, Q, nodes_of
 from replica.derivation import Comparison, Derivation, Kind, Printed, Rule
 from replica.expr.average import GaussianAverage, OutputSum
 from replica.expr.binder import Binder, evaluate_inside
@@ -26,22 +28,18 @@ from replica.expr.numeric import mp_function
 from replica.expr.replica_limit import replica_limit
 from replica.ingredients.convex import ConvexProfile, U, on_branches
 from replica.risk_action import (
-    Q_HAT,
     ConjugateSum,
     Evidence,
     Extremum,
     Legendre,
     Moreau,
     PlantedFields,
-    PlantedMatrix,
-    Q,
     R,
     R_hat,
     ReplicatedRisk,
     SignalMoment,
     b,
     h_0,
-    nodes_of,
     w,
 )
 from replica.symbols import V, V_hat, alpha, h, m, m_hat, n, omega, q, q_hat, y
@@ -133,34 +131,11 @@ average_design = Rule(
 
 def replica_symmetric(second_moment: sp.Expr) -> Rule:
     """Replicas alike: overlap m with the teacher, R with themselves, q with each other."""
-
-    def apply(expr: sp.Expr) -> sp.Expr:
-        overlap = PlantedMatrix(n, second_moment, m, R, q)
-        conjugate = PlantedMatrix(n, 0, m_hat, -R_hat, q_hat)
-        expr = expr.replace(lambda e: isinstance(e, ConjugateSum), lambda e: overlap.half_product(conjugate))
-        return expr.xreplace({Q: overlap, Q_HAT: conjugate})
-
-    def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
-        coupling = _coupling(after)
-        at = point_for(coupling, second_moment)
-        comparisons = []
-        for size in (1, 2, 4):
-            overlap = PlantedMatrix(size, second_moment, m, R, q).explicit()
-            conjugate = PlantedMatrix(size, 0, m_hat, -R_hat, q_hat).explicit()
-            explicit = (overlap * conjugate).trace() / 2
-            comparisons.append(
-                Comparison(
-                    f"coupling at n = {size}", -coupling.subs(n, size).subs(at), explicit.subs(at), 1e-14
-                )
-            )
-        return tuple(comparisons)
-
-    return Rule(
-        "replica-symmetric ansatz",
-        Kind.ANSATZ,
-        apply,
+    alike = ansatz.ReplicaSymmetric()
+    return ansatz.insert(
+        alike,
+        {Q: alike.planted(second_moment, m, R, q), Q_HAT: alike.planted(0, m_hat, -R_hat, q_hat)},
         "exact for a convex risk: the Gibbs measure is log-concave",
-        check,
         (
             (m, "overlap with the teacher"),
             (R, "squared norm per coordinate"),
@@ -176,15 +151,11 @@ def replica_symmetric(second_moment: sp.Expr) -> Rule:
 def _condition(expr: sp.Expr) -> sp.Expr:
     def rewrite(node: PlantedFields) -> sp.Expr:
         _, weight = node.args[0]
-        matrix = node.covariance
-        single = GaussianAverage(weight, h, omega, matrix.diagonal - matrix.off_diagonal)
-        teacher = Evidence(
-            y,
-            matrix.planted * omega / matrix.off_diagonal,
-            matrix.teacher - matrix.planted**2 / matrix.off_diagonal,
-            0,
-        )
-        return GaussianAverage(teacher * single**node.size, omega, 0, matrix.off_diagonal)
+        shared, own = node.covariance.levels()
+        slope, variance = node.covariance.teacher_given_shared()
+        single = GaussianAverage(weight, h, omega, own)
+        teacher = Evidence(y, slope * omega, variance, 0)
+        return GaussianAverage(teacher * single**node.size, omega, 0, shared)
 
     return expr.replace(lambda e: isinstance(e, PlantedFields), rewrite)
 
@@ -242,8 +213,8 @@ def with_evidence(expr: sp.Expr, channel: Any) -> sp.Expr:
 def decouple_replicas(components: Components) -> Rule:
     """One Gaussian field instead of the interaction of the replicas of a weight."""
 
-    def field_average(body: sp.Expr, conjugate: PlantedMatrix) -> sp.Expr:
-        coupling, shared = conjugate.planted, conjugate.off_diagonal
+    def field_average(body: sp.Expr, conjugate: Any) -> sp.Expr:
+        coupling, shared = conjugate.overlap, conjugate.levels()[0]
         return sp.Add(
             *(
                 weight * GaussianAverage(body, FIELD, coupling * mean, shared + coupling**2 * variance)
@@ -251,8 +222,8 @@ def decouple_replicas(components: Components) -> Rule:
             )
         )
 
-    def exponent(weight: sp.Expr, conjugate: PlantedMatrix) -> sp.Expr:
-        return FIELD * weight - (conjugate.off_diagonal - conjugate.diagonal) * weight**2 / 2
+    def exponent(weight: sp.Expr, conjugate: Any) -> sp.Expr:
+        return FIELD * weight + conjugate.levels()[1] * weight**2 / 2
 
     def apply(expr: sp.Expr) -> sp.Expr:
         def rewrite(node: SignalMoment) -> sp.Expr:
@@ -277,7 +248,7 @@ def decouple_replicas(components: Components) -> Rule:
                     for j, v in enumerate(weights)
                 )
             )
-            planted = sp.exp(matrix.planted * s * sp.Add(*weights) + pairs)
+            planted = sp.exp(matrix.overlap * s * sp.Add(*weights) + pairs)
             direct = sp.Add(*(p * GaussianAverage(planted, s, mu, v).doit() for p, mu, v in components))
             body = sp.exp(sp.expand(sp.Add(*(exponent(u, matrix) for u in weights))))
             decoupled = evaluate_inside(field_average(body, matrix))

@@ -164,7 +164,7 @@ def test_a_tampered_limit_of_no_replicas_is_caught():
 def test_a_tampered_coupling_is_caught():
     step = BSR.derive()["Bayes-optimal ansatz"]
     (coupling,) = (t for t in sp.Add.make_args(step.after) if not t.has(Binder) and t.has(q))
-    with pytest.raises(ArithmeticError, match="sums over pairs at n"):
+    with pytest.raises(ArithmeticError, match="sums over entries at n"):
         dataclasses.replace(step, after=step.after + coupling).verify()
 
 
