@@ -1,0 +1,122 @@
+"""What every model prints, against stored files: the saddle point and the free entropy of each model, once for every
+value of each of its options.
+
+A change of the printed equations shows as a changed file in review. After an intended change run
+
+    python tests/models/test_latex_snapshots.py
+
+which rewrites ``tests/models/snapshots``, and read the difference.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from replica.models import MODELS, OPTIONS, build
+
+FOLDER = Path(__file__).parent / "snapshots"
+REWRITE = "if the change is intended, run: python tests/models/test_latex_snapshots.py"
+
+AROUND = {
+    ("risk", "teacher"): {"loss": "square"},
+    ("risk", "penalty"): {"teacher": "gaussian", "loss": "square"},
+    ("risk", "teacher_prior"): {"teacher": "gaussian", "loss": "square"},
+}
+"""Other options than the defaults, with which one option goes through its values."""
+
+CASES: dict[str, tuple[str, dict[str, str]]] = {
+    f"{model}-{option}-{value.replace(' ', '-')}": (
+        model,
+        {**AROUND.get((model, option), {}), option: value},
+    )
+    for model in MODELS
+    for option, values in OPTIONS[model].items()
+    for value in values
+}
+CASES |= {model: (model, {}) for model in MODELS if not OPTIONS[model]}
+"""Name of the file -> model and options."""
+
+QUICK = {
+    *(f"glm-channel-{c}" for c in ("sign", "probit", "margin", "logistic")),
+    *(f"glm-prior-{p}" for p in ("rademacher", "bernoulli", "gauss-bernoulli", "sparse-rademacher")),
+    *(f"risk-loss-{loss}" for loss in ("hinge", "squared-hinge", "square")),
+    "risk-penalty-l1",
+    *(f"spiked-prior-{p}" for p in ("rademacher", "bernoulli")),
+    "spiked-second_prior-rademacher",
+    "quadratic-channel-sign",
+}
+"""Run by default, with the first value of every option: these take less than a second each."""
+
+
+def _marked():
+    first = {f"{model}-{option}-{values[0]}" for model in MODELS for option, values in OPTIONS[model].items()}
+    for name, (model, options) in CASES.items():
+        quick = name in QUICK | first or not options
+        yield pytest.param(model, options, name, marks=[] if quick else [pytest.mark.slow], id=name)
+
+
+def printed(model: str, options: dict[str, str]) -> str:
+    """The text of a file: the LaTeX of the saddle point, then of the free entropy."""
+    built = build(model, options)
+    title = ", ".join([model, *(f"{option} {value}" for option, value in options.items())])
+    parts = ("saddle point", built.saddle_point()), ("free entropy", built.free_entropy())
+    return "".join(f"% {title}: {what}\n{part.body_latex()}\n" for what, part in parts)
+
+
+def stored(name: str) -> Path:
+    """The file of a case."""
+    return FOLDER / f"{name}.tex"
+
+
+@pytest.mark.parametrize(("model", "options", "name"), list(_marked()))
+def test_printed_equations(model, options, name):
+    assert stored(name).exists(), f"no snapshot {name}; {REWRITE}"
+    assert printed(model, options) == stored(name).read_text(encoding="utf-8"), REWRITE
+
+
+def test_every_case_has_a_file_and_every_file_a_case():
+    assert {path.stem for path in FOLDER.iterdir()} == set(CASES), REWRITE
+
+
+def test_every_snapshot_compiles():
+    """All in one document; one by one only to name the culprit."""
+    from latex_engine import LatexError, compile_latex  # on pytest's path, not on that of a script
+
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(FOLDER.iterdir())}
+    try:
+        compile_latex("\n".join(texts.values()))
+    except LatexError:
+        for name, text in texts.items():
+            try:
+                compile_latex(text)
+            except LatexError as error:
+                raise LatexError(f"{name}: {error}") from None
+        raise
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_no_internal_name_is_printed(model):
+    """Names of the library's own classes, or of variables without a meaning, say that a printer is missing."""
+    for name in (name for name, (owner, _) in CASES.items() if owner == model):
+        words = set(stored(name).read_text(encoding="utf-8").replace("{", " ").replace("}", " ").split())
+        assert not words & {"nan", "zoo", "Dummy", "Binder", "Piecewise", "OutputSum"}, name
+
+
+def rewrite() -> None:
+    """Write every file anew and remove those without a case."""
+    FOLDER.mkdir(exist_ok=True)
+    for path in FOLDER.iterdir():
+        if path.stem not in CASES:
+            path.unlink()
+    for name, (model, options) in CASES.items():
+        text = printed(model, options)
+        changed = not stored(name).exists() or stored(name).read_text(encoding="utf-8") != text
+        stored(name).write_text(text, encoding="utf-8")
+        if changed:
+            print(f"{name} changed")
+
+
+if __name__ == "__main__":
+    rewrite()
