@@ -92,8 +92,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="keep finished points in this file, and go on from those it holds",
     )
 
-    sub = command("validate", _validate, "compare the theory with message passing on sampled instances")
-    sub.add_argument("--d", type=_positive, default=100, help="dimension of the instances (default: 100)")
+    sub = command("validate", _validate, "compare the theory with an algorithm on sampled instances")
+    sub.add_argument(
+        "--d", "--N", dest="d", type=_positive, help="size of the instances (default: 100 to 2000, by model)"
+    )
     sub.add_argument("--seeds", type=_positive, default=8, help="number of instances (default: 8)")
     sub.add_argument("--plot", metavar="FILE.png", type=Path, help="draw the comparison")
     sub.add_argument("--json", action="store_true", help="print JSON")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from replica.api import solve
-from replica.simulation import Progress, Simulation, simulate
+from replica.simulation import Progress, RectangleSizes, Simulation, SpikeSizes, simulate
 from solvers.errors import NotConvergedError
 from solvers.solution import Solution
 
@@ -23,16 +23,34 @@ FLOOR = 1e-6
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """One quantity: predicted at the sizes simulated, its mean over seeds, the standard error of that mean,
+    (simulated - theory)/error.
+    """
+
+    name: str
+    theory: float
+    simulated: float
+    error: float
+    z_score: float
+
+
+@dataclass(frozen=True)
 class Check:
     """Theory beside simulation at one point.
 
     Attributes
     ----------
     theory, simulated, error:
-        The mse predicted at the sizes simulated, its mean over seeds and the standard error of that mean.
+        The headline (the mmse; the generalisation error or the mse of a risk) predicted at the sizes
+        simulated, its mean over seeds and the standard error of that mean.
     z_score:
-        (simulated - theory)/error; the finite size itself shifts the mse by O(1/d), or O(1/N), which is not
-        in the error.
+        (simulated - theory)/error; the finite size itself shifts the values by O(1/d), or O(1/N), which is
+        not in the error.
+    quantity:
+        The headline's name in the solution.
+    others:
+        The comparisons of all else that the runs observe: overlaps, matrix errors, the training loss.
     """
 
     theory: float
@@ -41,6 +59,14 @@ class Check:
     z_score: float
     solution: Solution
     simulation: Simulation
+    quantity: str = "mmse"
+    others: tuple[Comparison, ...] = ()
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """All of them, the headline first."""
+        headline = Comparison(self.quantity, self.theory, self.simulated, self.error, self.z_score)
+        return (headline, *self.others)
 
     @property
     def params(self) -> Mapping[str, Fraction]:
@@ -64,8 +90,8 @@ class Check:
 
     @property
     def agrees(self) -> bool:
-        """Decided, and within 3.5 error bars (more for few seeds, whose error bar is itself uncertain) or
-        both at exact recovery.
+        """Decided, and every quantity within 3.5 error bars (more for few seeds, whose error bar is itself
+        uncertain), within 1e-6, or both at exact recovery.
         """
         return self.decided and self._close
 
@@ -78,39 +104,61 @@ class Check:
 
     @property
     def _close(self) -> bool:
+        return all(self._is_close(comparison) for comparison in self.comparisons)
+
+    def _is_close(self, comparison: Comparison) -> bool:
         finished = self.simulation.finished
-        recovered = self.theory < FLOOR and np.median([run.mse[-1] for run in finished]) < FLOOR
-        return abs(self.z_score) <= _student_limit(len(finished)) or bool(recovered)
+        if abs(comparison.z_score) <= _student_limit(len(finished)):
+            return True
+        if abs(comparison.simulated - comparison.theory) < FLOOR:
+            return True
+        reached = float(np.median([run.observed[comparison.name] for run in finished]))
+        return comparison.name.endswith("mmse") and comparison.theory < FLOOR and reached < FLOOR
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {
+        runs = self.simulation.runs
+        fields: dict[str, Any] = {
+            "quantity": self.quantity,
             "theory": self.theory,
             "simulated": self.simulated,
             "error": self.error,
             "z_score": self.z_score,
             "agrees": self.agrees,
             "verdict": self.verdict,
+            "others": {c.name: {k: v for k, v in asdict(c).items() if k != "name"} for c in self.others},
             "sizes": asdict(self.simulation.sizes),
             "seeds": self.seeds,
             "converged": self.converged,
             "params": {name: float(value) for name, value in self.params.items()},
-            "outcomes": [run.outcome.value for run in self.simulation.runs],
-            "iterations": [run.iterations for run in self.simulation.runs],
-            "mse": [float(run.mse[-1]) if run.iterations else None for run in self.simulation.runs],
+            "outcomes": [run.outcome.value for run in runs],
+            "iterations": [run.iterations for run in runs],
         }
+        fields[_run_name(self.quantity)] = [run.observed.get(self.quantity) for run in runs]
+        return fields
 
     def plot(self, path: str | Path | None = None) -> Any:
-        """The mse per iteration: seeds, their mean with error bars, state evolution, fixed point. Returns
-        the figure.
+        """The mse per iteration: seeds, their mean with error bars, state evolution, fixed point; or, of a
+        risk, every quantity of every run beside theory. Returns the figure.
         """
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.subplots()
+        if any(run.mse.size for run in self.simulation.runs):
+            self._plot_trajectories(axes)
+        else:
+            self._plot_quantities(axes)
+        point = ", ".join(f"{name} = {float(value):g}" for name, value in self.params.items())
+        axes.set_title(point if self.decided else f"{point}\n{self.verdict}")
+        if path is not None:
+            figure.savefig(path, dpi=150)
+        return figure
+
+    def _plot_trajectories(self, axes: Any) -> None:
         for run in self.simulation.runs:
             color, line = ("0.8", "-") if run.outcome.converged else ("tab:orange", "--")
-            axes.plot(np.arange(1, run.iterations + 1), run.mse, color=color, linestyle=line, linewidth=0.8)
+            axes.plot(np.arange(1, run.mse.size + 1), run.mse, color=color, linestyle=line, linewidth=0.8)
         missed = self.seeds - self.converged
         if missed:
             axes.plot([], [], "--", color="tab:orange", label=f"not converged: {missed} of {self.seeds} runs")
@@ -126,11 +174,29 @@ class Check:
         axes.set_xlabel("iteration")
         axes.set_ylabel("mse")
         axes.legend()
-        point = ", ".join(f"{name} = {float(value):g}" for name, value in self.params.items())
-        axes.set_title(point if self.decided else f"{point}\n{self.verdict}")
-        if path is not None:
-            figure.savefig(path, dpi=150)
-        return figure
+
+    def _plot_quantities(self, axes: Any) -> None:
+        places = np.arange(len(self.comparisons))
+        for run in self.simulation.finished:
+            color = "0.7" if run.outcome.converged else "tab:orange"
+            values = [run.observed[c.name] for c in self.comparisons]
+            axes.plot(places, values, "_", color=color)
+        axes.plot(places, [c.theory for c in self.comparisons], "rx", label="saddle point")
+        axes.errorbar(
+            places,
+            [c.simulated for c in self.comparisons],
+            [c.error for c in self.comparisons],
+            fmt="o",
+            markersize=3,
+            label=f"minimiser, {self.simulation.sizes.label}",
+        )
+        axes.set_xticks(places, [c.name.replace("_", " ") for c in self.comparisons], rotation=20)
+        axes.legend()
+
+
+def _run_name(quantity: str) -> str:
+    """The error of one run is an mse, not a minimal one."""
+    return "mse" if quantity == "mmse" else quantity
 
 
 def _student_limit(seeds: int) -> float:
@@ -153,7 +219,7 @@ def validate(
     ``simulate``.
 
     The theory is solved at the ratios that the integer sizes realise, at the solution that state evolution
-    reaches from the start that the simulation has.
+    reaches from the start that the simulation has.  Every value that the runs observe is compared.
 
     Raises
     ------
@@ -167,28 +233,40 @@ def validate(
     if len(simulation.finished) < 2:
         sentences = "; ".join(sorted({run.outcome.value for run in simulation.runs}))
         raise NotConvergedError(f"fewer than two runs of message passing ended with an estimate: {sentences}")
-    simulated, error = simulation.mse
-    theory = float(solution["mmse"])
-    gap = simulated - theory
+    headline, *others = (_compared(name, simulation, solution) for name in simulation.quantities)
     return Check(
-        theory,
-        simulated,
-        error,
-        gap / error if error > 0 else (0.0 if gap == 0 else np.inf),
+        headline.theory,
+        headline.simulated,
+        headline.error,
+        headline.z_score,
         solution,
         simulation,
+        headline.name,
+        tuple(others),
     )
 
 
+def _compared(name: str, simulation: Simulation, solution: Solution) -> Comparison:
+    simulated, error = simulation.estimate(name)
+    theory = float(solution[name])
+    gap = simulated - theory
+    z = gap / error if error > 0 else (0.0 if gap == 0 else float(np.copysign(np.inf, gap)))
+    return Comparison(name, theory, simulated, error, z)
+
+
 def _reached(model: Any, simulation: Simulation) -> Solution:
-    """The solution from the simulation's start: an informed one lies between the signal and the prior, and
-    ends at the nearer to its state evolution of the solutions from either side.
+    """The solution from the simulation's start.
+
+    A start between the signal and the prior (an informed one, the small overlap of a spike) ends at the
+    nearer to its state evolution of the solutions from either side.
     """
     point: dict[str, Any] = dict(simulation.params)
     solution = solve(model, start=simulation.start, **point)
-    if simulation.start == "informed" and len(solution.branches) > 1 and simulation.state_evolution.size:
+    between = simulation.start == "informed" or isinstance(simulation.sizes, SpikeSizes | RectangleSizes)
+    if between and len(solution.branches) > 1 and simulation.state_evolution.size:
         last = float(simulation.state_evolution[-1])
-        other = solve(model, start="uninformed", throw=False, **point)
+        side = "uninformed" if simulation.start == "informed" else "informed"
+        other = solve(model, start=side, throw=False, **point)
         nearer = abs(float(other["mmse"]) - last) < abs(float(solution["mmse"]) - last)
         return other if other.outcome.converged and nearer else solution
     return solution

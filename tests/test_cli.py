@@ -334,7 +334,7 @@ def test_validate(calls, capsys, tmp_path):
     assert (tmp_path / "c.png").read_bytes() == b"a picture"
     assert "simulated  0.51" in capsys.readouterr().out
     assert run("validate", "toy", *POINT, "--json") == 0
-    assert calls[1][2:4] == (100, 8)
+    assert calls[1][2:4] == (None, 8)  # the model's own size
     assert json.loads(capsys.readouterr().out)["z_score"] is None
 
 

@@ -192,12 +192,12 @@ def test_an_interruption_keeps_complete_runs():
 
 
 def test_runs_that_diverge_are_not_a_result(monkeypatch):
-    from replica import simulation
+    from replica.lowering import message_passing
 
     def explode(*_):
         return lambda *_: (np.full(50, np.nan), np.full(50, np.nan))
 
-    monkeypatch.setattr(simulation, "output_functions", explode)
+    monkeypatch.setattr(message_passing, "output_functions", explode)
     with pytest.raises((NotConvergedError, InputError)) as caught:
         validate(BSR, d=12, seeds=2, **at(POINTS[0]))
     assert "\n" not in str(caught.value)

@@ -71,6 +71,7 @@ class EmpiricalRisk:
     name: ClassVar[str] = "risk"
     reference: ClassVar[str] = "arXiv 2102.08127"
     solver: ClassVar[str] = "risk"
+    simulation: ClassVar[str] = "risk"
 
     def __post_init__(self) -> None:
         if not hasattr(self.teacher_prior, "components"):

@@ -70,6 +70,7 @@ class SpikedMatrix:
     reference: ClassVar[str] = "Lesieur, Krzakala and Zdeborova, J. Stat. Mech. (2017) 073403"
     default_start: ClassVar[str] = "uninformed"
     solver: ClassVar[str] = "pair"
+    simulation: ClassVar[str] = "low-rank amp"
 
     @property
     def rectangular(self) -> bool:

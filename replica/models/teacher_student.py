@@ -59,6 +59,7 @@ class TeacherStudent:
     rate: ClassVar[str] = "samples per coordinate, M/N"
     default_start: ClassVar[str] = "uninformed"
     solver: ClassVar[str] = "pair"
+    simulation: ClassVar[str] = "gamp"
 
     @property
     def control_parameters(self) -> tuple[Parameter, ...]:

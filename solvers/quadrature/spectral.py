@@ -250,7 +250,8 @@ def stieltjes_at(
     nodes = spectral_nodes(
         backend, level, coefficients, branch, nonnegative, [np.reshape(v, 1) for v in values]
     )
-    x = np.maximum(x, np.finfo(float).tiny)
+    if nonnegative:
+        x = np.maximum(x, np.finfo(float).tiny)
     inside = np.any((x >= nodes.x[:, :1]) & (x <= nodes.x[:, -1:]), axis=0)
     g = np.empty(x.shape, dtype=complex)
     g[inside] = backend.lowest_root(_stack(coefficients(x[inside], *values), x[inside].shape, backend))

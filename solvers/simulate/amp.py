@@ -18,7 +18,7 @@ which is alpha / (Delta + V) for a Gaussian channel, and V = MMSE(q_hat).
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -118,6 +118,8 @@ class AmpRun:
         q_hat: inverse variance of the effective Gaussian noise at each iteration.
         change: root mean square move of the estimate at each iteration.
         outcome: how it ended.
+        observed: what it says at its end of the values of a solution, by their names; filled by who knows
+            the names.
     """
 
     estimate: FloatArray = field(repr=False)
@@ -126,6 +128,7 @@ class AmpRun:
     q_hat: FloatArray = field(repr=False)
     change: FloatArray = field(repr=False)
     outcome: AmpOutcome
+    observed: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def iterations(self) -> int:
@@ -176,7 +179,7 @@ def gamp(
     start: FloatArray | None = None,
     start_variance: float | None = None,
     prior_variance: float = 1.0,
-    prior_mean: float = 0.0,
+    prior_mean: float | FloatArray = 0.0,
     symmetric: bool = False,
     callback: Callable[[AmpStep, FloatArray], None] | None = None,
     threads: int = 1,
@@ -198,7 +201,7 @@ def gamp(
         start_variance: V at the start, the mean square error believed of `start`; the prior variance when
             None.
         prior_variance: variance of an entry of S.
-        prior_mean: mean of an entry of S.
+        prior_mean: mean of an entry of S, a number or an array of shape (d, L).
         symmetric: measure the mse up to a global sign.
         callback: called with each accepted `AmpStep` and its estimate; a KeyboardInterrupt from it ends the
             run like one from the keyboard.
@@ -273,7 +276,7 @@ def _iterate(
     denoiser: Denoiser,
     state: _State,
     damping: float,
-    prior: tuple[float, float],
+    prior: tuple[float | FloatArray, float],
 ) -> Iterator[tuple[_State, float]]:
     """The states after each iteration with the q_hat used, without end; raises `_EndedError`."""
     while True:
@@ -290,7 +293,7 @@ def _iteration(
     denoiser: Denoiser,
     state: _State,
     damping: float,
-    prior: tuple[float, float],
+    prior: tuple[float | FloatArray, float],
 ) -> tuple[_State, float]:
     prior_mean, prior_variance = prior
     alpha = sensing.samples / (sensing.shape[0] * sensing.shape[1])
@@ -341,7 +344,7 @@ def _check_options(
     tolerance: float,
     damping: float,
     prior_variance: float,
-    prior_mean: float,
+    prior_mean: float | FloatArray,
     start_variance: float | None,
 ) -> None:
     if max_iterations < 1:
@@ -352,7 +355,7 @@ def _check_options(
         raise InputError(f"damping lies in [0, 1), got {damping}")
     if not (prior_variance > 0.0 and np.isfinite(prior_variance)):
         raise InputError(f"prior_variance is positive, got {prior_variance}")
-    if not np.isfinite(prior_mean):
+    if not np.all(np.isfinite(prior_mean)):
         raise InputError(f"prior_mean is finite, got {prior_mean}")
     if start_variance is not None and not (start_variance >= 0.0 and np.isfinite(start_variance)):
         raise InputError(f"start_variance is at least 0, got {start_variance}")

@@ -36,6 +36,26 @@ def bilinear_instance(d: int, L: int, r: int, rng: np.random.Generator) -> Float
     return left @ right.T / np.sqrt(r)
 
 
+def symmetric_instance(d: int, r: int, rng: np.random.Generator) -> FloatArray:
+    """A target S = W W^T / r of a quadratic network (arXiv 2408.03733), E Tr(S)/d = 1.
+
+    Args:
+        d: dimension.
+        r: width of W; kappa = r/d.
+        rng: where W (d x r), iid N(0, 1), comes from.
+
+    Returns:
+        S of shape (d, d).
+
+    Raises:
+        InputError: a size below 1.
+    """
+    if min(d, r) < 1:
+        raise InputError(f"an instance needs d, r >= 1, got d = {d}, r = {r}")
+    weights = rng.standard_normal((d, r))
+    return weights @ weights.T / r
+
+
 def sample_count(alpha: float, shape: tuple[int, int]) -> int:
     """The number of samples n nearest to alpha d L.
 
@@ -60,8 +80,9 @@ def informed_start(
     overlap: float,
     rng: np.random.Generator,
     *,
-    prior_mean: float = 0.0,
+    prior_mean: float | FloatArray = 0.0,
     prior_variance: float = 1.0,
+    symmetric: bool = False,
 ) -> tuple[FloatArray, float]:
     """A start that looks like a posterior mean: S_0 = m + q (S - m) + sqrt(v q (1-q)) Z.
 
@@ -73,8 +94,9 @@ def informed_start(
         signal: S of shape (d, L).
         overlap: q in [0, 1], of the part of the signal beyond its mean, relative to its variance.
         rng: where Z comes from.
-        prior_mean: m.
+        prior_mean: m, a number or one for each entry.
         prior_variance: v.
+        symmetric: whether S is a symmetric matrix, and Z to be one as well.
 
     Returns:
         the start, of shape (d, L), and its variance v (1 - q).
@@ -85,6 +107,8 @@ def informed_start(
     if not 0.0 <= overlap <= 1.0:
         raise InputError(f"an overlap lies in [0, 1], got {overlap}")
     noise = rng.standard_normal(signal.shape)
+    if symmetric:
+        noise = (noise + noise.T) / np.sqrt(2.0)
     spread = np.sqrt(prior_variance * overlap * (1.0 - overlap))
     start = prior_mean + overlap * (signal - prior_mean) + spread * noise
     return start, prior_variance * (1.0 - overlap)

@@ -351,9 +351,10 @@ def test_a_channel_with_another_kappa_is_refused(channel):
         QuadraticNetwork(channel)
 
 
-def test_what_cannot_be_simulated_says_so():
-    with pytest.raises(InputError):
-        simulate(MODEL, kappa="0.5", alpha="0.2", delta="0.5")
+def test_what_is_simulated_is_the_stated_instance():
+    simulation = simulate(MODEL, d=20, seeds=2, max_iterations=3, kappa="0.52", alpha="0.2", delta="0.5")
+    assert (simulation.sizes.r, simulation.sizes.n) == (10, 80)
+    assert simulation.params["kappa"] == sp.Rational(1, 2)
 
 
 def test_everything_printed_compiles():

@@ -1,0 +1,106 @@
+"""simulate: one function for every model that says how its instances are solved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from replica.parameters import validate
+from replica.simulation.results import Experiment, Progress, Simulation, point_root
+from replica.simulation.sizes import whole
+from solvers.errors import InputError
+from solvers.simulate.ensemble import run_seeds
+from solvers.simulate.sensing import GIB
+
+STARTS = ("uninformed", "informed")
+KINDS = {
+    "gamp": "replica.simulation.gamp",
+    "low-rank amp": "replica.simulation.low_rank",
+    "risk": "replica.simulation.risk",
+}
+"""What a model's ``simulation`` may be, and the module that prepares it."""
+
+
+def simulate(
+    model: Any,
+    *,
+    N: int | None = None,
+    d: int | None = None,
+    seeds: int = 8,
+    start: str | None = None,
+    max_iterations: int | None = None,
+    tolerance: float | None = None,
+    damping: float | None = None,
+    seed: int = 0,
+    memory_budget: int = 4 * GIB,
+    progress: Progress | None = None,
+    **params: Any,
+) -> Simulation:
+    """Run the algorithm of a model on instances of a given size.
+
+    A ``TeacherStudent`` has GAMP, with the output functions of its channel and the denoiser of its prior: a
+    vector with a separable one, or a matrix (bilinear sequence regression, quadratic networks). A
+    ``SpikedMatrix`` has low-rank AMP. An ``EmpiricalRisk`` is minimised.
+
+    Parameters
+    ----------
+    model:
+        A model that says how it is simulated.
+    N, d:
+        The size, under either name. A vector has N coordinates (2000 by default) and M = alpha N outputs; a
+        matrix d rows (100 by default), L = beta d columns, r = rho d and n = alpha d L; a quadratic network d
+        inputs (100), width kappa d and n = alpha d^2; a spike N coordinates (2000), alpha N of v; a risk d
+        weights (500) and n = alpha d. All are rounded to integers (at least 1).
+    seeds:
+        Independent instances; at least 2, for an error bar.
+    start:
+        "uninformed" or "informed" (near the signal); by default uninformed where the data can leave the
+        prior mean, see ``Simulation.start``. A risk is convex and has no choice of start.
+    max_iterations:
+        Iterations allowed to a run: 200 by default, 500 for a spike, 20000 for a risk.
+    tolerance:
+        Root mean square move of the estimate, over the standard deviation of the signal, at which a run has
+        converged: 1e-4 by default; for a risk relative to the weights, 1e-6.
+    damping:
+        Share of the old iterate kept; by default 0, and 0.1 where outputs determine their field, where single
+        runs can be unstable. Not for a spike or a risk.
+    seed:
+        Root of all random numbers: the same seed draws the same instances at the same point, and independent
+        ones at another (see ``point_root``).
+    progress:
+        Called as ``progress(done, seeds)``.
+    memory_budget:
+        Bytes allowed for the data and the signal.
+    params:
+        Control parameters, as for ``solve``.
+
+    Raises
+    ------
+    InputError
+        Bad parameters; sizes below 2; data over the memory budget; a model that has no message passing.
+    """
+    prepare = _prepare(model)
+    if start is not None and start not in STARTS:
+        raise InputError(f"start must be one of {', '.join(STARTS)}, got {start!r}")
+    exact = validate(model.control_parameters, params)
+    whole("seeds", seeds, 2)
+    options: dict[str, Any] = {"start": start, "damping": damping, "memory_budget": memory_budget}
+    given = {"max_iterations": max_iterations, "tolerance": tolerance}
+    options |= {name: value for name, value in given.items() if value is not None}
+    experiment = prepare(model, N, d, exact, **options)
+    root = point_root(seed, model, experiment.sizes, experiment.params)
+    runs = tuple(run_seeds(experiment.run, seeds, root=root, progress=progress))
+    if not runs:
+        raise KeyboardInterrupt("interrupted before the first instance was done")
+    length = max(run.mse.size for run in runs)
+    return Simulation(
+        experiment.params, experiment.sizes, runs, experiment.prediction(length), experiment.start
+    )
+
+
+def _prepare(model: Any) -> Callable[..., Experiment]:
+    kind = getattr(model, "simulation", None)
+    if kind not in KINDS:
+        raise InputError(f"there is no message passing for the model {getattr(model, 'name', model)!r}")
+    return import_module(KINDS[kind]).prepare
