@@ -144,10 +144,10 @@ def check(prior, channel, sizes, instances, precision):
 
 
 DEFAULT = [
-    ("rademacher", "gaussian", (4, 8, 12, 16), (8000, 4000, 900, 60), 0.015),
-    ("bernoulli", "gaussian", (4, 8, 12, 16), (8000, 4000, 900, 60), 0.015),
-    ("rademacher", "sign", (8, 12, 16), (8000, 2000, 150), 0.02),
-    ("rademacher", "probit", (4, 6, 8, 12), (8000, 4000, 1500, 200), 0.012),
+    ("rademacher", "gaussian", (4, 8, 12, 16), (8000, 4000, 600, 40), 0.02),
+    ("bernoulli", "gaussian", (4, 8, 12, 16), (8000, 4000, 600, 40), 0.02),
+    ("rademacher", "sign", (8, 12, 16), (8000, 2000, 100), 0.02),
+    ("rademacher", "probit", (4, 6, 8, 12), (8000, 4000, 1000, 100), 0.015),
     ("sparse rademacher", "gaussian", (2, 4, 6, 8), (20000, 8000, 2000, 200), 0.02),
 ]
 SLOW = [

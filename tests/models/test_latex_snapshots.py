@@ -39,9 +39,9 @@ CASES |= {model: (model, {}) for model in MODELS if not OPTIONS[model]}
 """Name of the file -> model and options."""
 
 QUICK = {
-    *(f"glm-channel-{c}" for c in ("sign", "probit", "margin", "logistic")),
-    *(f"glm-prior-{p}" for p in ("rademacher", "bernoulli", "gauss-bernoulli", "sparse-rademacher")),
-    *(f"risk-loss-{loss}" for loss in ("hinge", "squared-hinge", "square")),
+    *(f"glm-channel-{c}" for c in ("sign", "probit")),
+    *(f"glm-prior-{p}" for p in ("rademacher", "bernoulli", "gauss-bernoulli")),
+    *(f"risk-loss-{loss}" for loss in ("hinge", "square")),
     "risk-penalty-l1",
     *(f"spiked-prior-{p}" for p in ("rademacher", "bernoulli")),
     "spiked-second_prior-rademacher",
