@@ -11,7 +11,7 @@ import numpy as np
 
 from replica.lowering.problem import observables, pair_problem
 from replica.parameters import validate
-from replica.sweeping import second_moment, start_named, sweep
+from replica.sweeping import second_moment, solve_one, start_named, sweep
 from replica.sweeping import solve_group as _solve_group
 from solvers.backends.arb import Arb
 from solvers.backends.float64 import Float64
@@ -19,7 +19,7 @@ from solvers.backends.mp import MP
 from solvers.errors import InputError, NotConvergedError
 from solvers.fixed_point.pair import PointResult
 from solvers.fixed_point.refine import entropy_at_zero, refine
-from solvers.problem import PairProblem, at_level
+from solvers.problem import LEVELS, TYPICAL, PairProblem, at_level
 from solvers.solution import Outcome, Solution
 
 __all__ = ["solve", "sweep"]
@@ -75,10 +75,8 @@ def solve(
     chosen_start = start_named(start, model)
     name = _backend(backend, wanted)
     exact = validate(model.control_parameters, params)
-    if model.solver == "risk":
-        from replica.lowering.risk import solve_risk
-
-        solution = solve_risk(model, exact, wanted, chosen_start, name)
+    if model.solver != "pair":
+        solution = solve_one(model, exact, chosen_start, wanted, name)
     else:
         solution = _solve_pair(model.at(exact), exact, chosen_start, wanted, name)
     if throw and not solution.outcome.converged:
@@ -100,15 +98,18 @@ def _solve_pair(model: Any, exact: Mapping[str, Fraction], start: str, digits: i
 def _observed(model: Any, canonical: Mapping[str, Fraction], solution: Solution) -> dict[str, Any]:
     """The model's observables at a solution, to its digits."""
     digits = solution.digits
-    backend = _DOUBLES if digits <= FLOAT_DIGITS else Arb(digits + 10)
+    doubles = digits <= FLOAT_DIGITS
+    backend = _DOUBLES if doubles else Arb(digits + 10)
     number = _number(backend, digits)
+    # below a double's rounding there is nothing to ask for, nor below the level that its digits usually take
+    accuracy, level = (1e-12, TYPICAL) if doubles else (10.0 ** -(digits + 1), LEVELS.start)
     found = {}
     for name, function in observables(model).items():
         with backend.context():
             unknowns = [backend.number(Fraction(str(solution[key]))) for key in ("q_hat", "mmse")]
             parameters = {key: backend.number(value) for key, value in canonical.items()}
             value, _ = at_level(
-                lambda k, f=function, u=unknowns, p=parameters: f(backend, k, *u, p), 10.0 ** -(digits + 1)
+                lambda k, f=function, u=unknowns, p=parameters: f(backend, k, *u, p), accuracy, level
             )
         found[name] = number(backend.midpoint(value.value))
     return found

@@ -97,8 +97,55 @@ def at_level(
     return result, level
 
 
-FINEST = 9
-"""Level beyond which a double has nothing to gain."""
+TYPICAL, FINEST = 5, 9
+"""Levels at which most averages have the digits of a double, and beyond which one has nothing to gain."""
+
+
+class Batch(NamedTuple):
+    """An evaluation of many points, and the first level that was enough for one of them."""
+
+    result: Evaluation
+    level: int
+
+
+def evaluate_levels(
+    half: Half,
+    backend: Any,
+    unknown: np.ndarray,
+    parameters: Mapping[str, Any],
+    tolerance: Any,
+    floor: float = 0.1,
+    levels: tuple[int, int] = (LEVELS.start, FINEST),
+) -> Batch:
+    """A half on arrays (float64), with the level raised only where the error asks for it, within ``levels``.
+
+    The tolerance, one number or one for each point, is relative to the value, or to ``floor`` for smaller
+    ones; where it is infinite the first level is taken as it is.  A point whose error no longer falls is at
+    rounding, and is left.
+    """
+    first, finest = levels
+    value, slope, error = (np.full(unknown.shape, np.nan) for _ in range(3))
+    before = np.full(unknown.shape, np.inf)
+    allowed = np.broadcast_to(tolerance, unknown.shape)
+    pending = np.arange(unknown.size)
+    reached = finest
+    for level in range(first, finest + 1):
+        everything = pending.size == unknown.size
+        some = (
+            parameters if everything else {n: p[pending] if np.ndim(p) else p for n, p in parameters.items()}
+        )
+        result = half(backend, level, unknown if everything else unknown[pending], some)
+        value[pending], slope[pending], error[pending] = result.value, result.slope, result.error
+        here, least = error[pending], before[pending]
+        enough = here <= allowed[pending] * np.maximum(np.abs(value[pending]), floor)
+        left = ~(enough | (here > 0.5 * least) | np.isinf(allowed[pending]))
+        if not left.all():
+            reached = min(reached, level)
+        before[pending] = here
+        pending = pending[left]
+        if pending.size == 0:
+            break
+    return Batch(Evaluation(value, slope, error), reached)
 
 
 def evaluate_batch(
@@ -106,27 +153,16 @@ def evaluate_batch(
     backend: Any,
     unknown: np.ndarray,
     parameters: Mapping[str, Any],
-    tolerance: float,
+    tolerance: Any,
     floor: float = 0.1,
     finest: int = FINEST,
 ) -> Evaluation:
-    """A half on arrays (float64), with the level raised only where the error asks for it, up to ``finest``.
+    """The same from the lowest level on, without the level reached."""
+    return evaluate_levels(
+        half, backend, unknown, parameters, tolerance, floor, (LEVELS.start, finest)
+    ).result
 
-    The tolerance is relative to the value, or to ``floor`` for smaller ones. A point whose error no longer
-    falls is at rounding, and is left.
-    """
-    value, slope, error = (np.full(unknown.shape, np.nan) for _ in range(3))
-    before = np.full(unknown.shape, np.inf)
-    pending = np.arange(unknown.size)
-    for level in LEVELS:
-        some = {name: p[pending] if np.ndim(p) else p for name, p in parameters.items()}
-        result = half(backend, level, unknown[pending], some)
-        for target, source in ((value, result.value), (slope, result.slope), (error, result.error)):
-            target[pending] = source
-        enough = error <= tolerance * np.maximum(np.abs(value), floor)
-        stuck = error > 0.5 * before
-        before[pending] = error[pending]
-        pending = pending[~(enough | stuck)[pending]]
-        if pending.size == 0 or level >= finest:
-            break
-    return Evaluation(value, slope, error)
+
+def _some(values: Any, index: np.ndarray) -> Any:
+    """Some of the values; a number is that of all points."""
+    return values[index] if np.ndim(values) else values

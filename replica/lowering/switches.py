@@ -111,7 +111,8 @@ def _smeared(binder: Any, x: sp.Symbol) -> tuple[Form, ...]:
                 smeared.append(Form((a / c + mean) / sp.sqrt(variance), 1))
             else:
                 smeared.append(Form((a + c * mean) / sp.sqrt(form.soft + c**2 * variance), 1))
-        return (*outside, *smeared)
+        moved = (*_forms(mean, x, {}), *_forms(variance, x, {}))  # a kink of the mean is one of the average
+        return (*outside, *smeared, *moved)
     ends = [] if binder.outputs.is_iterable else [binder.outputs.inf, binder.outputs.sup]
     lines += [(Form(y - end, 0), (-end, sp.S.One)) for end in ends if end.is_finite]
     crossings = []

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from solvers.backends.float64 import Float64
-from solvers.problem import Evaluation, PairProblem, evaluate_batch
+from solvers.problem import FINEST, LEVELS, Batch, Evaluation, PairProblem, evaluate_levels
 
 CONTINUED = 1e-4  # relative error of the continued law
 SMALLEST = 1e-300  # v as a double
@@ -30,19 +30,22 @@ class SignalHalf:
     value: float = 0.0
     power: float = 1.0
 
-    def __call__(self, q_hat: np.ndarray, tolerance: float, floor: float = 0.1) -> Evaluation:
-        """v, dv/dq_hat and the error of v, clipped to [1e-300, v(0)]."""
+    def __call__(
+        self, q_hat: np.ndarray, tolerance: float, floor: float = 0.1, level: int = LEVELS.start
+    ) -> Batch:
+        """v, dv/dq_hat and the error of v, clipped to [1e-300, v(0)]; quadratures begin at ``level``."""
         with np.errstate(all="ignore"):
             s = np.log(q_hat)
             near = s <= self.last
             v = self.value * np.exp(-self.power * (s - self.last))
             slope, error = -self.power * v / q_hat, CONTINUED * v
         if np.any(near):
-            here = evaluate_batch(
-                self.problem.signal, BACKEND, q_hat[near], self.parameters, tolerance, floor
+            levels = (level, FINEST)
+            here, level = evaluate_levels(
+                self.problem.signal, BACKEND, q_hat[near], self.parameters, tolerance, floor, levels
             )
             v[near], slope[near], error[near] = here
-        return Evaluation(np.clip(v, SMALLEST, self.error_at_zero), slope, error)
+        return Batch(Evaluation(np.clip(v, SMALLEST, self.error_at_zero), slope, error), level)
 
 
 def rounding_of(problem: PairProblem, q_hat: Any, v: Any) -> Any:

@@ -19,11 +19,10 @@ from solvers.fixed_point.halves import BACKEND, SignalHalf
 from solvers.fixed_point.polish import POLISH_DIGITS, beyond, polished
 from solvers.fixed_point.roots import Root, end_root, newton, nothing, roots_at
 from solvers.fixed_point.table import (
-    TABLE_TOLERANCE,
     brackets_of,
-    continued,
     grid_of,
     residual_table,
+    tabulated,
     unresolved,
 )
 from solvers.problem import PairProblem
@@ -65,13 +64,12 @@ def solve_points(
     """
     points = len(next(iter(output.values())))
     half = SignalHalf(problem, signal, float(problem.error_at_zero(BACKEND, signal, tolerance)))
-    grid = grid_of(problem, half.error_at_zero, output, tolerance)
-    v = half(np.exp(grid.s[: grid.table]), 1e-10 if problem.spectral else TABLE_TOLERANCE, 0.0)
-    half = continued(half, grid, v.value)
+    grid = grid_of(problem, half.error_at_zero, output)
+    half, v = tabulated(half, grid)
     table = residual_table(problem, half, output, grid, v, recovered)
     brackets = brackets_of(grid.s, table)
-    s, evaluations = newton(problem, half, output, brackets, tolerance)
-    found = roots_at(problem, half, output, brackets.point, s, tolerance)
+    landing = newton(problem, half, output, brackets, tolerance)
+    found = roots_at(problem, half, output, brackets.point, landing)
     results = []
     for p in range(points):
         mine = [r for r, owner in zip(found, brackets.point, strict=True) if owner == p]
@@ -100,7 +98,7 @@ def solve_points(
         chosen = _choose(stable or failed or genuine, start)
         second = float(problem.second_moment(BACKEND, signal))
         overlaps = tuple(sorted(second - r.v for r in genuine if r.outcome.converged))
-        results.append(PointResult(chosen, overlaps, evaluations + grid.s.size))
+        results.append(PointResult(chosen, overlaps, landing.evaluations + grid.s.size))
     return results
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from solvers.fixed_point.halves import BACKEND, EPS, SignalHalf, rounding_of
+from solvers.fixed_point.halves import BACKEND, SignalHalf, rounding_of
 from solvers.fixed_point.table import LOWEST, Brackets
-from solvers.problem import Evaluation, PairProblem, evaluate_batch
+from solvers.problem import FINEST, LEVELS, TYPICAL, Evaluation, PairProblem, evaluate_levels
 from solvers.solution import Errors, Outcome
+
+ROUGH = 1e-7  # tolerance of the first step of nested averages
+SETTLED = 1e-12  # residual at which Newton ends
+MOST_STEPS = 40
 
 
 @dataclass(frozen=True)
@@ -27,19 +31,41 @@ class Root:
     outcome: Outcome
 
 
-def _step(
+class Pass(NamedTuple):
+    """One pass of updates at several s: f, its derivative's gain = f' + 1, and both halves."""
+
+    f: np.ndarray
+    gain: np.ndarray
+    inner: Evaluation
+    outer: Evaluation
+
+
+class Landing(NamedTuple):
+    """Where Newton's iteration was at its last pass, that pass, and the levels that sufficed for it."""
+
+    s: np.ndarray
+    last: Pass
+    levels: tuple[int, int]
+    evaluations: int
+
+
+def _pass(
     problem: PairProblem,
     half: SignalHalf,
     output: Mapping[str, Any],
     s: np.ndarray,
     tolerance: float,
-) -> tuple[np.ndarray, np.ndarray, Evaluation, Evaluation]:
-    """f, the derivative of one pass of updates in log q_hat, and both halves."""
+    levels: tuple[int, int],
+) -> tuple[Pass, tuple[int, int]]:
+    """A pass of updates, with quadratures from ``levels`` (signal, output) on; the levels that sufficed."""
     q_hat = np.exp(s)
-    inner = half(q_hat, tolerance)
-    outer = evaluate_batch(problem.output, BACKEND, inner.value, output, tolerance)
+    inner, first = half(q_hat, tolerance, level=levels[0])
+    outer, second = evaluate_levels(
+        problem.output, BACKEND, inner.value, output, tolerance, levels=(levels[1], FINEST)
+    )
     with np.errstate(all="ignore"):
-        return np.log(outer.value) - s, outer.slope / outer.value * inner.slope * q_hat, inner, outer
+        gain = outer.slope / outer.value * inner.slope * q_hat
+        return Pass(np.log(outer.value) - s, gain, inner, outer), (first, second)
 
 
 def newton(
@@ -48,34 +74,57 @@ def newton(
     output: Mapping[str, np.ndarray],
     brackets: Brackets,
     tolerance: float,
-) -> tuple[np.ndarray, int]:
-    """Newton's iteration kept inside its bracket, all points together; a point leaves when its step is at
-    rounding.
+) -> Landing:
+    """Newton's iteration, with the curvature known from the points before, kept inside its bracket, all
+    points together.  A point leaves at a residual of 1e-12, or when its last step was at rounding.
+
+    One average costs little more at the level where a double has its digits than at a lower one; nested
+    averages begin low, and at less than the tolerance.
     """
+    cheap = not (problem.spectral or problem.nested)
+    levels = (TYPICAL, TYPICAL) if cheap else (LEVELS.start, LEVELS.start + problem.nested)
     s, lower, upper = brackets.guess.copy(), brackets.lower.copy(), brackets.upper.copy()
-    rising = np.zeros(s.size, dtype=bool)
+    at, curvature = s.copy(), brackets.curvature.copy()
+    rows = np.full((8, s.size), np.nan)
+    rising, near = np.zeros(s.size, dtype=bool), np.zeros(s.size, dtype=bool)
     pending = np.arange(s.size)
     evaluations = 0
-    for iteration in range(40):
+    for iteration in range(MOST_STEPS):
         if pending.size == 0:
             break
         mine = {name: values[brackets.point[pending]] for name, values in output.items()}
-        f, gain, _, _ = _step(problem, half, mine, s[pending], tolerance)
+        here = s[pending]
+        rough = problem.nested and iteration == 0
+        (f, gain, inner, outer), levels = _pass(
+            problem, half, mine, here, ROUGH if rough else tolerance, levels
+        )
         evaluations += pending.size
+        if rough:
+            levels = (levels[0], min(levels[1] + 1, FINEST))
         if iteration == 0:
             rising[pending] = gain > 1
+        else:
+            with np.errstate(all="ignore"):
+                bent = (gain - rows[1, pending]) / (here - at[pending])
+            curvature[pending] = np.where(np.isfinite(bent), bent, curvature[pending])
+        at[pending] = here
+        rows[:, pending] = (f, gain, *inner, *outer)
         inside = f > 0
         left = np.where(rising[pending], ~inside, inside)  # the root lies to the right of s
-        lower[pending] = np.where(left, s[pending], lower[pending])
-        upper[pending] = np.where(left, upper[pending], s[pending])
+        lower[pending] = np.where(left, here, lower[pending])
+        upper[pending] = np.where(left, upper[pending], here)
         with np.errstate(all="ignore"):
-            target = s[pending] - f / (gain - 1)
+            step = -f / (gain - 1)
+            bend = -curvature[pending] / (2 * (gain - 1)) * step
+            target = here + step * (1 + np.where(np.abs(bend) < 0.5, bend, 0.0))
         outside = ~((target >= lower[pending]) & (target <= upper[pending]))
         target = np.where(outside, (lower[pending] + upper[pending]) / 2, target)
-        moved = np.abs(target - s[pending])
+        settled = np.zeros(f.shape, dtype=bool) if rough else near[pending] | (np.abs(f) <= SETTLED)
+        near[pending] = np.abs(target - here) <= 1e-9
         s[pending] = target
-        pending = pending[(moved > 1e-9) & (np.abs(f) > 4 * EPS)]
-    return s, evaluations
+        pending = pending[~settled]
+    last = Pass(rows[0], rows[1], Evaluation(*rows[2:5]), Evaluation(*rows[5:8]))
+    return Landing(at, last, levels, evaluations)
 
 
 def roots_at(
@@ -83,20 +132,19 @@ def roots_at(
     half: SignalHalf,
     output: Mapping[str, np.ndarray],
     point: np.ndarray,
-    s: np.ndarray,
-    tolerance: float,
+    landing: Landing,
 ) -> list[Root]:
-    """Evaluate each solution once more: residual, errors, free entropy."""
+    """The solutions: residual, errors and free entropy of each."""
+    s, (f, gain, inner, outer) = landing.s, landing.last
     if s.size == 0:
         return []
     mine = {name: values[point] for name, values in output.items()}
-    f, gain, inner, outer = _step(problem, half, mine, s, tolerance)
     with np.errstate(all="ignore"):
         last = np.nan_to_num(f / (gain - 1))  # a last correction, smaller than what was just measured
     q_hat = np.exp(s - last)
     v = inner.value - inner.slope * q_hat * last
     both = {**{name: np.full(s.size, value) for name, value in half.parameters.items()}, **mine}
-    phi = _batch_entropy(problem, q_hat, v, both)
+    phi = _batch_entropy(problem, q_hat, v, both, max(landing.levels))
     stiffness = np.maximum(np.abs(1 - gain), 1e-12)
     with np.errstate(all="ignore"):  # at q = 0 an even channel says nothing
         passed = np.abs(outer.slope) / outer.value
@@ -126,12 +174,15 @@ def roots_at(
     return roots
 
 
-def _batch_entropy(problem: PairProblem, q_hat: Any, v: Any, parameters: Mapping[str, Any]) -> np.ndarray:
+def _batch_entropy(
+    problem: PairProblem, q_hat: Any, v: Any, parameters: Mapping[str, Any], level: int
+) -> np.ndarray:
     def half(backend: Any, level: int, at: Any, values: Mapping[str, Any]) -> Evaluation:
         rest = {name: value for name, value in values.items() if name != "v"}
         return problem.free_entropy(backend, level, at, values["v"], rest)
 
-    return evaluate_batch(half, BACKEND, q_hat, {**parameters, "v": v}, 1e-12).value
+    levels = (level, FINEST)
+    return evaluate_levels(half, BACKEND, q_hat, {**parameters, "v": v}, 1e-12, levels=levels).result.value
 
 
 def end_root(
@@ -152,6 +203,7 @@ def end_root(
         tiny,
         np.array([half.error_at_zero]),
         {name: np.array([value]) for name, value in mine.items()},
+        TYPICAL,
     )
     return Root(0.0, half.error_at_zero, float(phi[0]), 0.0, exact, 0.0, outcome)
 

@@ -1,7 +1,7 @@
 """f(s) = log output(signal(e^s)) - s, s = log q_hat, on a grid that holds every solution; its sign changes.
 
 A value of f below its own error has no sign: brackets run from one believed sign to the next.  Beyond the
-q_hat where a double holds the law of the observed signal, v continues as the power of q_hat that it has there:
+q_hat where a double holds the law of the observed signal, v continues as the power of q_hat that it has:
 a first guess.
 """
 
@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from solvers.fixed_point.halves import BACKEND, CONTINUED, EPS, SMALLEST, SignalHalf, rounding_of
-from solvers.problem import Evaluation, PairProblem, evaluate_batch
+from solvers.problem import FINEST, LEVELS, Evaluation, PairProblem, evaluate_levels
 
 PER_DECADE, COARSE = 14, 6  # grid points, the latter beyond six decades
 LOWEST = 1e-7
@@ -21,9 +22,16 @@ NOISY, NOISELESS = 1e8, 1e14
 """Highest q_hat tabulated when v -> 0 has no finite q_hat: with perfect recovery ruled out, or not."""
 FARTHEST = 1e200  # highest q_hat looked at, by the continued law
 DECADES_APART = 2  # between grid points there
+CUBIC_STEPS = 7
+ROUGH = 0.01  # tolerance at the ends
+ROUGH_LEVELS = ((3, 3), (2, 3))  # levels of an average, of nested averages, at small v
+THINNED = 4
+CLEAR = 4  # errors of f beyond which its sign is clear
+SPECTRAL_TOLERANCE = 1e-10  # of v from a spectral law
 TABLE_TOLERANCE = 1e-4  # a sign and a first guess are all that the table is for
 SATURATING, DIVERGING = 1e-20, 1e-10
 """v below which an output half with averages is continued: finite at v = 0, or a power of v."""
+SILENT = 1e-13  # q_hat at the largest v below which the outputs say nothing there
 TABLE_FINEST = 6  # what that leaves uncertain has no believed sign
 
 
@@ -50,25 +58,25 @@ class Table:
 
 @dataclass(frozen=True)
 class Brackets:
-    """Sign changes of f: which point, between which s, and a first guess."""
+    """Sign changes of f: which point, between which s, and a first guess; ``curvature`` is f'' there."""
 
     point: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
     guess: np.ndarray
+    curvature: np.ndarray
 
 
-def grid_of(
-    problem: PairProblem, error_at_zero: float, output: Mapping[str, np.ndarray], tolerance: float
-) -> Grid:
+def grid_of(problem: PairProblem, error_at_zero: float, output: Mapping[str, np.ndarray]) -> Grid:
     """Grid of s = log q_hat that holds every solution."""
-    points = len(next(iter(output.values())))
-    at_zero = evaluate_batch(problem.output, BACKEND, np.full(points, error_at_zero), output, tolerance).value
-    at_zero = np.where(np.abs(at_zero) < 1e-13, 0.0, at_zero)
-    small = _at_small_error(problem, output, (1e-10, 1e-12))
+    at_zero = _at(problem, output, (error_at_zero,), (LEVELS.start, FINEST))[0]
+    levels = ROUGH_LEVELS[problem.nested]
+    small = _at(problem, output, (1e-10, 1e-12), levels)
+    points = at_zero.size
+    at_zero = np.where(np.abs(at_zero) < SILENT, 0.0, at_zero)
     at_one = np.where(small[1] > 1.5 * small[0], np.inf, small[1])
     if not np.all(np.isfinite(at_one)):  # a noise of 1e-10 still saturates, later
-        smaller = _at_small_error(problem, output, (1e-30, 1e-32))
+        smaller = _at(problem, output, (1e-30, 1e-32), levels)
         saturated = np.isfinite(smaller[1]) & (smaller[1] <= 1.5 * smaller[0])
         at_one = np.where(np.isfinite(at_one) | ~saturated, at_one, smaller[1])
     finite = at_one[np.isfinite(at_one)]
@@ -84,23 +92,25 @@ def grid_of(
     return Grid(np.concatenate([s, far]), count, at_zero, np.isfinite(at_one))
 
 
-def continued(half: SignalHalf, grid: Grid, v: np.ndarray) -> SignalHalf:
-    """The signal half with the power law of the table's end beyond it, or beyond the last q_hat that doubles
-    take.
-    """
-    if grid.table == grid.s.size:
-        return half
+def _continued(half: SignalHalf, grid: Grid, v: np.ndarray) -> SignalHalf:
+    """The signal half with the power law of the table's end beyond it."""
     last, before = grid.s[grid.table - 1], grid.s[grid.table - 2]
     power = np.log(v[-2] / v[-1]) / (last - before)
     return replace(half, last=last, value=v[-1], power=float(np.nan_to_num(power, nan=1.0)))
 
 
-def _at_small_error(
-    problem: PairProblem, output: Mapping[str, np.ndarray], errors: tuple[float, float]
+def _at(
+    problem: PairProblem,
+    output: Mapping[str, np.ndarray],
+    errors: tuple[float, ...],
+    levels: tuple[int, int],
 ) -> list[np.ndarray]:
-    """q_hat of each point at two small v."""
+    """q_hat of each point at some v, to two digits or to 1e-13."""
     points = len(next(iter(output.values())))
-    return [evaluate_batch(problem.output, BACKEND, np.full(points, v), output, np.inf).value for v in errors]
+    several = {name: np.tile(values, len(errors)) for name, values in output.items()}
+    v, floor = np.repeat(errors, points), SILENT / ROUGH
+    value = evaluate_levels(problem.output, BACKEND, v, several, ROUGH, floor, levels).result.value
+    return list(value.reshape(-1, points))
 
 
 def _grows_like_inverse(small: list[np.ndarray]) -> bool:
@@ -108,43 +118,119 @@ def _grows_like_inverse(small: list[np.ndarray]) -> bool:
     return bool(np.any(small[1] > 50 * small[0]))
 
 
+def tabulated(half: SignalHalf, grid: Grid) -> tuple[SignalHalf, Evaluation]:
+    """v on the grid; the half is continued beyond the last q_hat that doubles take."""
+    q_hat = np.exp(grid.s)
+    tolerance = SPECTRAL_TOLERANCE if half.problem.spectral else TABLE_TOLERANCE
+    v = half(q_hat[: grid.table], tolerance, 0.0).result
+    if grid.table == grid.s.size:
+        return half, v
+    half = _continued(half, grid, v.value)
+    beyond = half(q_hat[grid.table :], np.inf).result
+    return half, Evaluation(*(np.concatenate([a, b]) for a, b in zip(v, beyond, strict=True)))
+
+
 def residual_table(
     problem: PairProblem,
     half: SignalHalf,
     output: Mapping[str, np.ndarray],
     grid: Grid,
-    table: Evaluation,
+    v: Evaluation,
     recovered: np.ndarray,
 ) -> Table:
     """f, df/ds and where f is beyond its error, of shape (points, grid).
 
+    A sign is all that most of the table is for.  Where the halves are nested averages, f is evaluated at each
+    ``THINNED``-th place first, interpolated between, and evaluated there too where that leaves the sign
+    uncertain, and beside its changes.
+    """
+    points = len(next(iter(output.values())))
+    table = Table(*(np.empty((points, grid.s.size), dtype=kind) for kind in (float, float, bool)))
+    for p in range(points):
+        mine = {name: values[p] for name, values in output.items()}
+        resolved = SATURATING if grid.saturated[p] else DIVERGING
+
+        def residual(index: np.ndarray, mine: Any = mine, resolved: float = resolved) -> Any:
+            here = Evaluation(*(a[index] for a in v))
+            return _residual(problem, grid, index, here, _output_table(problem, here.value, mine, resolved))
+
+        some = _thinned(grid, v.value, resolved) if problem.nested else np.arange(grid.s.size)
+        f, slope, noise = residual(some)
+        if some.size < grid.s.size:
+            f, slope, noise = interpolated(grid.s, some, f, slope, noise)
+            unsure = np.setdiff1d(np.flatnonzero(_to_refine(f, noise)), some)
+            if unsure.size:
+                f[unsure], slope[unsure], noise[unsure] = residual(unsure)
+        table.f[p], table.slope[p] = f, slope
+        table.believed[p] = _believed(grid, p, v.value, f, noise, bool(recovered[p]))
+    return table
+
+
+def _residual(
+    problem: PairProblem, grid: Grid, index: np.ndarray, v: Evaluation, outer: Evaluation
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """f, df/ds and the error of f at some places of the grid."""
+    s, q_hat = grid.s[index], np.exp(grid.s[index])
+    rounding = np.where(index < grid.table, rounding_of(problem, q_hat, v.value), 0.0)
+    with np.errstate(all="ignore"):
+        passed = np.abs(outer.slope / outer.value)
+        f = np.log(outer.value) - s
+        slope = outer.slope / outer.value * v.slope * q_hat - 1
+        noise = passed * (v.error + rounding) + outer.error / outer.value
+    return f, slope, 2 * noise + 16 * EPS * (1 + np.abs(s))
+
+
+def interpolated(
+    s: np.ndarray, some: np.ndarray, f: np.ndarray, slope: np.ndarray, noise: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """f, df/ds and the error of f everywhere, by cubic Hermite interpolation between ``some`` places.
+
+    Its difference from the chord counts as its error: of one order of the step more than it has.
+    """
+    left = np.clip(np.searchsorted(some, np.arange(s.size), side="right") - 1, 0, some.size - 2)
+    low, step = s[some[left]], s[some[left + 1]] - s[some[left]]
+    t = (s - low) / step
+    f0, f1 = f[left], f[left + 1]
+    d0, d1 = slope[left] * step, slope[left + 1] * step
+    with np.errstate(all="ignore"):
+        square, cube = 3 * (f1 - f0) - 2 * d0 - d1, 2 * (f0 - f1) + d0 + d1
+        values = f0 + t * (d0 + t * (square + t * cube))
+        slopes = (d0 + t * (2 * square + 3 * t * cube)) / step
+        errors = np.abs(values - f0 - t * (f1 - f0)) + np.maximum(noise[left], noise[left + 1])
+    values[some], slopes[some], errors[some] = f, slope, noise
+    return values, slopes, errors
+
+
+def _to_refine(f: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Where the sign of f is not clear, and on both sides of its changes."""
+    changes = f[1:] * f[:-1] <= 0
+    unsure = ~(np.abs(f) > CLEAR * noise)
+    unsure[1:] |= changes
+    unsure[:-1] |= changes
+    return unsure
+
+
+def _believed(
+    grid: Grid, p: int, v: np.ndarray, f: np.ndarray, noise: np.ndarray, recovered: bool
+) -> np.ndarray:
+    """Where f has a sign.
+
     On the way to perfect recovery f tends to a constant that is 0 at the threshold: a small f there is not
     believed.  Nor is any where v is too small for a double and output(v) is not finite at v = 0.
     """
-    points = len(next(iter(output.values())))
-    f, slope = np.empty((points, grid.s.size)), np.empty((points, grid.s.size))
-    believed = np.empty(f.shape, dtype=bool)
-    q_hat = np.exp(grid.s)
-    if grid.table < grid.s.size:
-        beyond = half(q_hat[grid.table :], np.inf)
-        table = Evaluation(*(np.concatenate([a, b]) for a, b in zip(table, beyond, strict=True)))
-    v = table.value
-    rounding = np.where(np.arange(grid.s.size) < grid.table, rounding_of(problem, q_hat, v), 0.0)
-    for p in range(points):
-        resolved = SATURATING if grid.saturated[p] else DIVERGING
-        outer = _output_table(problem, v, {name: values[p] for name, values in output.items()}, resolved)
-        with np.errstate(all="ignore"):
-            passed = np.abs(outer.slope / outer.value)
-            f[p] = np.log(outer.value) - grid.s
-            slope[p] = outer.slope / outer.value * table.slope * q_hat - 1
-            noise = passed * (table.error + rounding) + outer.error / outer.value
-            noise = 2 * noise + 16 * EPS * (1 + np.abs(grid.s))
-        believed[p] = np.abs(f[p]) > noise  # not where anything is nan
-        if not grid.saturated[p]:
-            believed[p] &= v > SMALLEST
-        if recovered[p]:
-            believed[p] &= (q_hat < 1e8) | (np.abs(f[p]) > 1e-4)
-    return Table(f, slope, believed)
+    believed = np.abs(f) > noise  # not where anything is nan
+    if not grid.saturated[p]:
+        believed &= v > SMALLEST
+    if recovered:
+        believed &= (np.exp(grid.s) < 1e8) | (np.abs(f) > 1e-4)
+    return believed
+
+
+def _thinned(grid: Grid, v: np.ndarray, resolved: float) -> np.ndarray:
+    """Every few places of the table, and all of those where v or the output half is continued."""
+    index = np.arange(grid.s.size)
+    inside = (index < grid.table - 2) & (v >= resolved)
+    return index[~inside | (index % THINNED == 0)]
 
 
 def _output_table(
@@ -158,7 +244,8 @@ def _output_table(
 
     def at(some: np.ndarray) -> Evaluation:
         mine = {name: np.full(some.size, value) for name, value in parameters.items()}
-        return evaluate_batch(problem.output, BACKEND, some, mine, TABLE_TOLERANCE, finest=TABLE_FINEST)
+        levels = (LEVELS.start, TABLE_FINEST)
+        return evaluate_levels(problem.output, BACKEND, some, mine, TABLE_TOLERANCE, levels=levels).result
 
     near = v >= resolved
     result = Evaluation(*(np.full(v.shape, np.nan) for _ in range(3)))
@@ -194,12 +281,17 @@ def brackets_of(grid: np.ndarray, table: Table) -> Brackets:
     low, high = np.zeros(point.size), np.ones(point.size)
     f0, f1 = table.f[point, left], table.f[point, right]
     d0, d1 = table.slope[point, left] * step, table.slope[point, right] * step
-    for _ in range(50):
-        t = (low + high) / 2
-        value = f0 + t * (d0 + t * (3 * (f1 - f0) - 2 * d0 - d1 + t * (2 * (f0 - f1) + d0 + d1)))
+    square, cube = 3 * (f1 - f0) - 2 * d0 - d1, 2 * (f0 - f1) + d0 + d1
+    t = f0 / (f0 - f1)  # of the chord; then Newton in a bracket that shrinks
+    for _ in range(CUBIC_STEPS):
+        value = f0 + t * (d0 + t * (square + t * cube))
         same = np.sign(value) == np.sign(f0)
         low, high = np.where(same, t, low), np.where(same, high, t)
-    return Brackets(point, grid[left], grid[right], grid[left] + step * (low + high) / 2)
+        with np.errstate(all="ignore"):
+            t = t - value / (d0 + t * (2 * square + 3 * t * cube))
+        t = np.where((t >= low) & (t <= high), t, (low + high) / 2)
+    curvature = (2 * square + 6 * t * cube) / step**2
+    return Brackets(point, grid[left], grid[right], grid[left] + step * t, curvature)
 
 
 def unresolved(grid: Grid, table: Table, p: int) -> float | None:
