@@ -71,13 +71,31 @@ class _LineBlock:
         maps, shift, scale = self.geometry.maps(
             backend, level, place, [_full(backend, s, size) for s in switches]
         )
+        sizes = maps.panels(level - COARSER) + 1
+        if size * sizes.max() <= NODES:
+            columns = self._chunk(backend, level, maps, shift, scale, flat)
+        else:
+            columns = self._chunks(backend, level, maps, shift, scale, flat, sizes)
+        error = np.maximum(columns[-1], _shaped(passed, size))
+        return Values(tuple(c.reshape(batch) for c in columns[:-1]), error.reshape(batch))
+
+    def _chunks(
+        self,
+        backend: Any,
+        level: int,
+        maps: Clustering,
+        shift: Any,
+        scale: Any,
+        flat: Sequence[Any],
+        sizes: Any,
+    ) -> tuple[Any, ...]:
+        """The batch in pieces, in increasing order of nodes: the last element of one decides for it."""
+        size = len(sizes)
         order = np.argsort(maps.high - maps.low, kind="stable")
         results: list[tuple[Any, ...]] = []
-        sizes = maps.panels(level - COARSER) + 1
         start = 0
         while start < size:
             stop = start + 1
-            # in increasing order of nodes: the last one decides for the chunk
             while stop < size and (stop + 1 - start) * sizes[order[stop]] <= NODES:
                 stop += 1
             some = order[start:stop]
@@ -86,9 +104,7 @@ class _LineBlock:
             start = stop
         back = np.empty(size, dtype=int)
         back[order] = np.arange(size)
-        columns = [np.concatenate(parts)[back].reshape(batch) for parts in zip(*results, strict=True)]
-        error = np.maximum(columns[-1], _shaped(passed, size).reshape(batch))
-        return Values(tuple(columns[:-1]), error)
+        return tuple(np.concatenate(parts)[back] for parts in zip(*results, strict=True))
 
     def _chunk(
         self, backend: Any, level: int, maps: Clustering, shift: Any, scale: Any, arguments: Sequence[Any]
@@ -98,11 +114,15 @@ class _LineBlock:
         x = shift[:, None] + scale[:, None] * t
         inner = self.bodies.run(backend, level, [_column(backend, a) for a in arguments] + [x])
         values = [_spread(backend.array(v), x.shape) for v in inner.values]
-        sums = [nested_sum(backend, v * weights, 0) for v in values]
-        errors = [(_spread(inner.error, x.shape) * np.abs(backend.to_float(weights))).sum(axis=-1)]
-        for value, total, counted in zip(values, sums, self.counted, strict=True):
+        terms = [v * weights for v in values]
+        sums = [nested_sum(backend, term, 0) for term in terms]
+        errors = [np.zeros(len(x))]
+        if self.bodies.blocks:
+            inside = _spread(inner.error, x.shape) * np.abs(backend.to_float(weights))
+            errors.append(inside.sum(axis=-1))
+        for value, term, total, counted in zip(values, terms, sums, self.counted, strict=True):
             if counted:
-                cut = self.geometry.tail(backend, value * weights)
+                cut = self.geometry.tail(backend, term)
                 errors.append(total.error + cut + position_noise(backend, x, value, weights))
         error = reduce(np.maximum, errors)
         return (*(s.value for s in sums), error)
@@ -196,7 +216,9 @@ class Program:
 
     def run(self, backend: Any, level: int, arguments: Sequence[Any]) -> Values:
         """Values and quadrature error; the caller has entered ``backend.context()``."""
-        shape = np.broadcast_shapes(*(np.shape(a) for a in arguments))
+        shape = np.broadcast_shapes(*map(np.shape, arguments))
+        if not self.blocks:
+            return Values(self.kernel(backend, *arguments), np.zeros(shape))
         placeholders: list[Any] = []
         owners: list[Any] = []
         for block in self.blocks:
@@ -204,8 +226,6 @@ class Program:
             placeholders.extend(result.values)
             owners.extend([result.error] * len(result.values))
         values = self.kernel(backend, *arguments, *placeholders)
-        if not owners:
-            return Values(values, np.zeros(shape))
         with np.errstate(all="ignore"):
             slopes = self.sensitivity(backend, *arguments, *placeholders)
             passed = [_size(backend, d) * owners[k % len(owners)] for k, d in enumerate(slopes)]
@@ -230,6 +250,9 @@ def _worst(*errors: Any) -> Any:
     shape = min((np.shape(e) for e in errors if np.ndim(e)), key=len, default=())
     worst = np.zeros(shape)
     for e in errors:
+        if np.shape(e) == shape:
+            worst = np.maximum(worst, e)
+            continue
         reduced = np.asarray(e, dtype=float)
         while reduced.ndim > len(shape):
             reduced = reduced.max(axis=-1)
@@ -241,6 +264,8 @@ def _spread(values: Any, shape: tuple[int, ...]) -> Any:
     """Values at the nodes; a body may depend on arguments (a batch, an outer average) that the nodes do not
     depend on.
     """
+    if np.shape(values) == shape:
+        return values
     return np.broadcast_to(values, np.broadcast_shapes(np.shape(values), shape))
 
 
@@ -252,7 +277,8 @@ def _flatten(backend: Any, value: Any, batch: tuple[int, ...]) -> Any:
 
 
 def _full(backend: Any, value: Any, size: int) -> Any:
-    return np.broadcast_to(backend.array(value), (size,))
+    array = backend.array(value)
+    return array if np.shape(array) == (size,) else np.broadcast_to(array, (size,))
 
 
 def _shaped(error: Any, size: int) -> Any:
