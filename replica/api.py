@@ -9,24 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from replica.lowering.problem import observables, pair_problem
+from replica.lowering.observed import Observed, constant
+from replica.lowering.problem import pair_problem
 from replica.parameters import validate
 from replica.sweeping import second_moment, solve_one, start_named, sweep
 from replica.sweeping import solve_group as _solve_group
 from solvers.backends.arb import Arb
-from solvers.backends.float64 import Float64
 from solvers.backends.mp import MP
 from solvers.errors import InputError, NotConvergedError
 from solvers.fixed_point.pair import PointResult
 from solvers.fixed_point.refine import entropy_at_zero, refine
-from solvers.problem import LEVELS, TYPICAL, PairProblem, at_level
+from solvers.problem import PairProblem
 from solvers.solution import Outcome, Solution
 
 __all__ = ["solve", "sweep"]
 
 MAX_DIGITS = 1000
 FLOAT_DIGITS = 15
-_DOUBLES = Float64()
 BACKENDS = ("float64", "arb", "mpmath")
 
 
@@ -90,29 +89,13 @@ def _solve_pair(model: Any, exact: Mapping[str, Fraction], start: str, digits: i
     canonical = model.canonical(exact)
     point = _solve_group(model, [canonical], start, digits)[0]
     solution = _finish(problem, canonical, exact, point, digits, backend)
-    if not solution.outcome.converged or not np.isfinite(float(solution["q_hat"])):
+    if not solution.outcome.converged:
         return solution
-    return replace(solution, values={**solution.values, **_observed(model, canonical, solution)})
-
-
-def _observed(model: Any, canonical: Mapping[str, Fraction], solution: Solution) -> dict[str, Any]:
-    """The model's observables at a solution, to its digits."""
-    digits = solution.digits
-    doubles = digits <= FLOAT_DIGITS
-    backend = _DOUBLES if doubles else Arb(digits + 10)
-    number = _number(backend, digits)
-    # below a double's rounding there is nothing to ask for, nor below the level that its digits usually take
-    accuracy, level = (1e-12, TYPICAL) if doubles else (10.0 ** -(digits + 1), LEVELS.start)
-    found = {}
-    for name, function in observables(model).items():
-        with backend.context():
-            unknowns = [backend.number(Fraction(str(solution[key]))) for key in ("q_hat", "mmse")]
-            parameters = {key: backend.number(value) for key, value in canonical.items()}
-            value, _ = at_level(
-                lambda k, f=function, u=unknowns, p=parameters: f(backend, k, *u, p), accuracy, level
-            )
-        found[name] = number(backend.midpoint(value.value))
-    return found
+    recovered = solution.outcome is Outcome.PERFECT_RECOVERY
+    if recovered:
+        solution = replace(solution, free_entropy=constant(model.recovered_entropy(canonical), digits))
+    values = Observed(model, canonical, solution.values, solution.free_entropy, digits, recovered)
+    return replace(solution, values=values)
 
 
 def _finish(

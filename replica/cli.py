@@ -209,7 +209,10 @@ def _solve(arguments: argparse.Namespace) -> None:
     from replica import solve
 
     fields = solve(model, digits=arguments.digits, start=arguments.start, **values).to_dict()
-    print(cli_output.fields_as_json(fields) if arguments.json else cli_output.fields_as_text(fields))
+    if arguments.json:
+        print(cli_output.fields_as_json(fields))
+    else:
+        print(cli_output.fields_as_text(fields, cli_output.OBSERVABLES))
 
 
 def _sweep(arguments: argparse.Namespace) -> None:

@@ -38,16 +38,34 @@ def writable(path: Path, suffixes: tuple[str, ...], *, overwrite: bool = True) -
     return path
 
 
-def fields_as_text(fields: Mapping[str, Any]) -> str:
-    """Return nested fields as aligned lines, one a field; the names are those of ``to_dict``.
+OBSERVABLES = {
+    "generalisation_error": "error of the best prediction of a new output",
+    "gibbs_error": "error of a prediction drawn from the posterior",
+    "field_mmse": "square error of the fields at the training samples",
+    "training_error": "square error of the fit at the training samples",
+    "training_loss": "loss per training sample, without a penalty; else -log P(y|h), in nats",
+    "log_loss": "-log of the probability given to a new output, in nats",
+    "mutual_information": "between signal and outputs, in the units of the free entropy, in nats",
+    "matrix_mmse": "square error of the matrix per entry",
+    "mse": "square error of the weights per coordinate",
+    "active_fraction": "share of the weights that are not zero",
+    "free_entropy": "log of the evidence per coordinate, in nats",
+}
+"""What the observables are, in a line each."""
 
-    >>> print(fields_as_text({"q": 0.5, "stats": {"steps": 3}}))
-    q            0.5
+
+def fields_as_text(fields: Mapping[str, Any], labels: Mapping[str, str] | None = None) -> str:
+    """Return nested fields as aligned lines, one a field; the names are those of ``to_dict``, and a label
+    follows the value.
+
+    >>> print(fields_as_text({"q": 0.5, "stats": {"steps": 3}}, {"q": "overlap"}))
+    q            0.5  (overlap)
     stats.steps  3
     """
     lines = dict(_flatten(plain(fields)))
     width = max(map(len, lines), default=0)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in lines.items())
+    said = {name: f"  ({label})" for name, label in (labels or {}).items()}
+    return "\n".join(f"{name:<{width}}  {value}{said.get(name, '')}" for name, value in lines.items())
 
 
 def _flatten(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -25,7 +25,6 @@ class Cycle(NamedTuple):
     entropy: sp.Expr
     second_moment: sp.Expr
     prior_error: sp.Expr
-    observables: tuple[tuple[str, sp.Expr], ...] = ()
 
 
 @dataclass(frozen=True)

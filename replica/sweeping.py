@@ -196,7 +196,18 @@ def solve_group(
     signal = {name: float(points[0][name]) for name in problem.signal_parameters}
     output = {name: np.array([float(p[name]) for p in points]) for name in problem.output_parameters}
     recovered = np.array([model.recovers(p) for p in points])
-    return solve_points(problem, signal, output, recovered, start=start, exact=points, digits=digits)
+    pairs = zip(points, recovered, strict=True)
+    entropies = np.array([float(model.recovered_entropy(p)) if yes else np.inf for p, yes in pairs])
+    return solve_points(
+        problem,
+        signal,
+        output,
+        recovered,
+        start=start,
+        exact=points,
+        digits=digits,
+        recovered_entropy=entropies,
+    )
 
 
 def start_named(start: str | None, model: Any = None) -> str:

@@ -86,17 +86,6 @@ def _entropy(expression: sp.Expr, names: dict[str, sp.Symbol]) -> Any:
     return evaluate
 
 
-@lru_cache(maxsize=32)
-def observables(model: Any) -> dict[str, Any]:
-    """Name -> function of (backend, level, q_hat, v, parameters), for what a model can say at a solution."""
-    cycle = model.cycle()
-    names = {p.name: symbol for p, symbol in model.parameter_symbols()}
-    return {
-        name: _entropy(sp.sympify(expression).subs(q, cycle.second_moment - ERROR), names)
-        for name, expression in cycle.observables
-    }
-
-
 FINEST_NESTED = 8
 """Highest level of nested averages: a million nodes a point."""
 

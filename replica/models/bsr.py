@@ -10,6 +10,7 @@ fields             h_mu = Tr(X_mu^T S)/sqrt(dL), of unit variance
 outputs            y_mu ~ P_out(.|h_mu); in the paper y = h + sqrt(Delta) z
 limit              d, L, r, n -> infinity at fixed alpha = n/(dL), beta = L/d, rho = r/d
 overlap            q = E Tr(S^T S_hat)/(dL) = 1 - mmse, mmse = E|S - S_hat|^2/(dL) in [0, 1]
+observables        of predictions and of information: ``replica.observables``
 free entropy       Phi = lim (1/(dL)) E log of the evidence (a density in y, or a probability for discrete y)
 =================  ==========================================================================================
 

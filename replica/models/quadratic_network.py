@@ -12,6 +12,7 @@ outputs            y_mu ~ P_out(.|h_mu); in the paper y = h + sqrt(Delta) z
 limit              d, n -> infinity at fixed alpha = n/d^2, kappa = width/d
 overlap            q = E Tr(S S_hat)/d = Q_0 - mmse, mmse = E|S - S_hat|^2/d in [0, 1/kappa]
 conjugate          q_hat: S is seen as S + Z/sqrt(q_hat), Z with the semicircle law on [-2, 2]
+observables        of predictions and of information: ``replica.observables``
 free entropy       Phi = lim (1/d^2) E log of the evidence (a density in y, or a probability for discrete y)
 =================  ==========================================================================================
 

@@ -7,6 +7,7 @@ one prior          Y = sqrt(lambda/N) x x^T + W, symmetric, W_ij ~ N(0, 1) for i
 two priors         Y = sqrt(lambda/N) u v^T + W, W_ij ~ N(0, 1); u of N, v of alpha N coordinates
 overlap            m = lim x.x_hat/N; m_u = lim u.u_hat/N, m_v = lim v.v_hat/(alpha N)
 matrix mmse        (E x^2)^2 - m^2 per entry; E u^2 E v^2 - m_u m_v
+mutual inform.     I(x; Y)/N, or I(u, v; Y)/N, in nats
 free entropy       Phi = lim (1/N) E log of the likelihood ratio to noise alone (lambda = 0: Phi = 0)
 =================  ==========================================================================================
 
@@ -34,12 +35,12 @@ from replica.derivation import Derivation, Kind, Rule
 from replica.free_entropy import FreeEntropy
 from replica.ingredients.priors import Rademacher
 from replica.low_rank_rules import Q_U, Q_U_HAT, Q_V, Q_V_HAT, RectangularEvidence, SpikedEvidence
+from replica.observables import PHI
 from replica.parameters import Parameter
 from replica.replica_rules import Overlap
 from replica.saddle_point import Cycle, SaddlePoint
 from replica.symbols import PARAMETERS, alpha, lam, n, q, q_hat
 
-PHI = sp.Symbol("Phi")
 Q_OF_U, Q_OF_V = sp.Symbol("q_u", nonnegative=True), sp.Symbol("q_v", nonnegative=True)
 CONJUGATE_OF_U = sp.Symbol(r"\hat{q}_u", positive=True)
 CONJUGATE_OF_V = sp.Symbol(r"\hat{q}_v", positive=True)
@@ -129,6 +130,12 @@ class SpikedMatrix:
         """The equations as one pair, that of the first vector; those of the second are inserted."""
         return _cycle(self)
 
+    def observables(self, values: Mapping[str, Fraction]) -> dict[str, sp.Expr]:
+        """Overlaps, the error of the matrix per entry and the mutual information of signal and matrix per N,
+        as expressions in q, q_hat, Phi and the control parameters.
+        """
+        return _observables(self)
+
     def recovers(self, values: Mapping[str, Fraction]) -> bool:
         """Never exactly, at a finite signal-to-noise ratio."""
         return False
@@ -170,23 +177,49 @@ def _saddle_point(model: SpikedMatrix) -> SaddlePoint:
 @lru_cache(maxsize=64)
 def _cycle(model: SpikedMatrix) -> Cycle:
     saddle, phi = model.saddle_point(), model.free_entropy().expression
-    first, second = model.sides()[0], model.sides()[-1]
-    one_name = {first.overlap.q: q, first.overlap.q_hat: q_hat}
+    first = model.sides()[0]
     conjugate = saddle.update(first.overlap.q_hat)
-    moment = sp.sympify(first.prior.second_moment)
-    observables = [("m", q), ("matrix_mmse", moment**2 - q**2)]
     if model.rectangular:
-        strength = saddle.update(second.overlap.q_hat)
-        other = saddle.update(second.overlap.q).subs(second.overlap.q_hat, strength)
-        inserted = [(second.overlap.q_hat, strength), (second.overlap.q, other)]
+        inserted = _second_side(model)
         conjugate, phi = conjugate.subs(inserted), phi.subs(inserted)
-        other, strength = other.subs(one_name), strength.subs(one_name)
-        full = moment * second.prior.second_moment
-        observables = [("m_u", q), ("m_v", other), ("q_hat_v", strength), ("matrix_mmse", full - q * other)]
+    moment = sp.sympify(first.prior.second_moment)
     overlap = prior_rules.overlap_equation().then(prior_rules.insert_denoiser(first.prior))
     error = overlap.then(prior_rules.mean_square_error(first.prior)).result
     spread = moment - sp.sympify(first.prior.mean) ** 2
-    return Cycle(error, conjugate.subs(one_name), phi.subs(one_name), moment, spread, tuple(observables))
+    one_name = _one_name(model)
+    return Cycle(error, conjugate.subs(one_name), phi.subs(one_name), moment, spread)
+
+
+def _one_name(model: SpikedMatrix) -> dict[sp.Symbol, sp.Symbol]:
+    """The overlap of the first vector and its conjugate are q and q_hat."""
+    first = model.sides()[0].overlap
+    return {first.q: q, first.q_hat: q_hat}
+
+
+def _second_side(model: SpikedMatrix) -> list[tuple[sp.Expr, sp.Expr]]:
+    """The conjugate and the overlap of the second vector by those of the first."""
+    saddle, second = model.saddle_point(), model.sides()[1].overlap
+    strength = saddle.update(second.q_hat)
+    return [(second.q_hat, strength), (second.q, saddle.update(second.q).subs(second.q_hat, strength))]
+
+
+@lru_cache(maxsize=64)
+def _observables(model: SpikedMatrix) -> dict[str, sp.Expr]:
+    one_name, sides = _one_name(model), model.sides()
+    moments = [sp.sympify(side.prior.second_moment) for side in sides]
+    if model.rectangular:
+        (_, strength), (_, other) = ((s, e.subs(one_name)) for s, e in _second_side(model))
+        found = {"m_u": q, "m_v": other, "q_hat_v": strength}
+        found["matrix_mmse"] = moments[0] * moments[1] - q * other
+    else:
+        found = {"m": q, "matrix_mmse": moments[0] ** 2 - q**2}
+    # E log(P(Y|x)/P(Y|0)) per N: the coupling of the overlaps in Phi, at the overlap of the truth with itself
+    phi = sp.expand(model.free_entropy().expression)
+    conjugates = [side.overlap.q_hat for side in sides]
+    coupling = sp.Add(*(t for t in sp.Add.make_args(phi) if t.has(lam) and not t.has_free(*conjugates)))
+    full = coupling.subs({side.overlap.q: moment for side, moment in zip(sides, moments, strict=True)})
+    found["mutual_information"] = full - PHI
+    return found
 
 
 _DIFFERENTIATE = Rule(

@@ -9,6 +9,7 @@ fields             h = F x, of variance E x^2
 outputs            y_mu ~ P_out(.|h_mu) (``replica.ingredients.channels``)
 limit              M, N -> infinity at fixed alpha = M/N
 overlap            q = lim x.x_hat/N = E x^2 - mmse, x_hat the posterior mean
+observables        of predictions and of information: ``replica.observables``
 free entropy       Phi = lim (1/N) E log of the evidence (a density in y, or a probability for discrete y)
 =================  ==========================================================================================
 
@@ -33,11 +34,17 @@ from replica.expr.average import GaussianAverage, OutputSum
 from replica.free_entropy import FreeEntropy
 from replica.ingredients.channels import Channel, GaussianNoise
 from replica.ingredients.priors import Gaussian
+from replica.observables import (
+    PHI,
+    Observable,
+    discrete_entropy,
+    log_likelihood,
+    prediction_errors,
+    training_error,
+)
 from replica.parameters import Parameter
 from replica.saddle_point import Cycle, SaddlePoint
-from replica.symbols import V, h, omega, parameter_symbol, q, q_hat, y
-
-PHI = sp.Symbol("Phi")
+from replica.symbols import alpha, h, parameter_symbol, q, q_hat, y
 
 
 @dataclass(frozen=True)
@@ -125,29 +132,35 @@ class TeacherStudent:
             self.free_entropy().expression,
             self.second_moment,
             self.second_moment - sp.sympify(self.prior.mean) ** 2,
-            self._observables(),
         )
 
-    def _observables(self) -> tuple[tuple[str, sp.Expr], ...]:
-        """The generalisation error of the Bayes-optimal prediction on a new sample.
+    def observables(self, values: Mapping[str, Fraction]) -> dict[str, Observable]:
+        """What a solution says of predictions and of information, by name: ``replica.observables``.
 
-        Labels -1 and 1 of an odd channel, P(-y|-h) = P(y|h): the probability that the sign of omega is
-        wrong. Real outputs: the variance of y given omega, E (y - E[y|omega])^2.
+        The expressions are in q, q_hat, Phi and the control parameters, which ``values`` tell apart only
+        where there is no noise: ``training_loss`` and ``log_loss`` are not among them for densities that are
+        infinite, and ``mutual_information`` is infinite, or the entropy of a discrete signal.
         """
-        channel, variance = self.channel, self.variance
-        shared = self.geometry.field_variance * q
-        outputs = channel.outputs
-        if outputs == sp.FiniteSet(-1, 1):
-            if channel.density(y, h) != channel.density(-y, -h):
-                return ()
-            wrong = channel.evidence(sp.S.NegativeOne, sp.Abs(omega), variance)
-            return (("generalisation_error", GaussianAverage(wrong, omega, 0, shared)),)
-        if outputs != sp.S.Reals:
-            return ()
-        mean, square = (
-            channel.expectation(lambda value, _, k=k: value**k, omega, V).subs(V, variance) for k in (1, 2)
-        )
-        return (("generalisation_error", GaussianAverage(square - mean**2, omega, 0, shared).doit()),)
+        noiseless, exact = self.channel.noiseless(values), self.channel.exact_share(values) > 0
+        return _observables(self, noiseless, exact, self.prior.dimension(values) == 0)
+
+    def observables_at_recovery(self, values: Mapping[str, Fraction]) -> dict[str, Observable]:
+        """The same at perfect recovery, which is without noise: every output is known; constants."""
+        discrete = self.prior.dimension(values) == 0
+        information = self._entropy_of_atoms(values) if discrete else sp.oo
+        errors = dict.fromkeys(("generalisation_error", "gibbs_error", "field_mmse"), sp.S.Zero)
+        return {**errors, "mutual_information": information}
+
+    def recovered_entropy(self, values: Mapping[str, Fraction]) -> sp.Expr:
+        """Phi at perfect recovery: the log-probability of the signal where that and the outputs are
+        discrete, -H; else infinite, that of a density.
+        """
+        discrete = self.prior.dimension(values) == 0 and self.channel.exact_share(values) == 0
+        return -self._entropy_of_atoms(values) if discrete else sp.oo
+
+    def _entropy_of_atoms(self, values: Mapping[str, Fraction]) -> sp.Expr:
+        at: Any = {s: sp.Rational(str(values[p.name])) for p, s in self.parameter_symbols()}
+        return discrete_entropy(self.prior).subs(at)
 
     def recovery_threshold(self, values: Mapping[str, Fraction]) -> Fraction:
         """Alpha above which noiseless real outputs can determine the signal: its information dimension."""
@@ -175,6 +188,28 @@ def _signal_part(model: TeacherStudent) -> sp.Expr:
 @lru_cache(maxsize=256)
 def _overlap(model: TeacherStudent) -> tuple[Derivation, sp.Expr]:
     return model.prior.overlap(_signal_part(model))
+
+
+@lru_cache(maxsize=256)
+def _observables(
+    model: TeacherStudent, noiseless: bool, exact: bool, discrete: bool
+) -> dict[str, Observable]:
+    channel, counted = model.channel, model.geometry
+    c, variance = counted.field_variance, model.variance
+    found = prediction_errors(channel, c * q, variance)
+    # E g_out^2 from q_hat = (c alpha/share) E g_out^2, and E Var(h|y, omega) = V - V^2 E g_out^2
+    found["field_mmse"] = variance - variance**2 * q_hat * counted.share / (c * alpha)
+    trained = training_error(channel, c * q, variance)
+    if trained is not None:
+        found["training_error"] = trained
+    if exact:
+        found["mutual_information"] = discrete_entropy(model.prior) if discrete else sp.oo
+        return found
+    likelihood = sp.S.Zero if noiseless else log_likelihood(channel, c * model.second_moment)
+    found["training_loss"] = -likelihood
+    found["log_loss"] = -model.free_entropy().expression.diff(alpha)  # Phi is stationary in q and q_hat
+    found["mutual_information"] = alpha * likelihood - PHI
+    return found
 
 
 @lru_cache(maxsize=256)

@@ -10,7 +10,7 @@ where the exact parameters are given.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -50,6 +50,7 @@ def solve_points(
     tolerance: float = 1e-12,
     exact: Sequence[Mapping[str, Fraction]] | None = None,
     digits: int = POLISH_DIGITS,
+    recovered_entropy: np.ndarray | None = None,
 ) -> list[PointResult]:
     """Solve at one set of signal parameters and many sets of output parameters (arrays of one length).
 
@@ -60,6 +61,7 @@ def solve_points(
     "informed" the one reached from q = 1.  With ``exact`` parameters, solutions that doubles cannot
     resolve are
     found and polished in as many digits as it takes (up to ``digits``, if that is more than 60).
+    ``recovered_entropy`` is the free entropy at perfect recovery, infinite unless it is given.
     Non-convergence is an outcome of the point.
     """
     points = len(next(iter(output.values())))
@@ -92,6 +94,8 @@ def solve_points(
                 stable.insert(0, silent)
         if recovered[p]:
             recovery = end_root(problem, half, output, p, Outcome.PERFECT_RECOVERY)
+            if recovered_entropy is not None:
+                recovery = replace(recovery, free_entropy=float(recovered_entropy[p]))
             genuine.append(recovery)
             stable.append(recovery)
         failed = [r for r in mine if not r.outcome.converged]
