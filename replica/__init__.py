@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from replica.api import solve as solve
     from replica.models.empirical_risk import EmpiricalRisk as EmpiricalRisk
+    from replica.models.gaussian_field import GaussianField as GaussianField
     from replica.models.spiked_matrix import SpikedMatrix as SpikedMatrix
     from replica.models.teacher_student import TeacherStudent as TeacherStudent
     from replica.simulation import simulate as simulate
@@ -32,6 +33,7 @@ _WHERE = {
     "TeacherStudent": "replica.models.teacher_student",
     "SpikedMatrix": "replica.models.spiked_matrix",
     "EmpiricalRisk": "replica.models.empirical_risk",
+    "GaussianField": "replica.models.gaussian_field",
     "InputError": "solvers.errors",
     "NotConvergedError": "solvers.errors",
 }
@@ -39,6 +41,7 @@ _WHERE = {
 __all__ = [
     "Check",
     "EmpiricalRisk",
+    "GaussianField",
     "InputError",
     "NotConvergedError",
     "SpikedMatrix",

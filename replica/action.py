@@ -182,8 +182,8 @@ class OverlapMoment(sp.Expr):
         )
 
 
-class MatrixSum(sp.Expr):
-    """A sum over entries of overlap matrices, by their symbols until an ansatz gives the matrices."""
+class MatrixFunction(sp.Expr):
+    """A number computed from overlap matrices, known by their symbols until an ansatz gives them."""
 
     @property
     def matrices(self) -> tuple[Any, ...]:
@@ -191,15 +191,15 @@ class MatrixSum(sp.Expr):
         return self.args
 
     def total(self, *matrices: Any) -> sp.Expr:
-        """The sum for structured matrices of symbolic size."""
+        """Its value for structured matrices of symbolic size."""
         raise NotImplementedError
 
     def explicit(self, *matrices: sp.Matrix) -> sp.Expr:
-        """The sum over the entries of matrices that are written out."""
+        """Its value from the entries of matrices that are written out."""
         raise NotImplementedError
 
 
-class PairSum(MatrixSum):
+class PairSum(MatrixFunction):
     """sum_{a<b} P_ab Q_ab of two overlap matrices. Args: P, Q."""
 
     def total(self, *matrices: Any) -> sp.Expr:

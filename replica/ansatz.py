@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 import sympy as sp
 
-from replica.action import FieldAverage, MatrixSum, covariance_of
+from replica.action import FieldAverage, MatrixFunction, covariance_of
 from replica.derivation import Comparison, Kind, Rule
 from replica.expr.binder import Binder
 from replica.overlaps import HierarchicalMatrix, ParisiMatrix, PlantedMatrix, ReplicaSymmetricMatrix
@@ -145,7 +145,7 @@ def insert(
     """The step that puts the matrices of an ansatz in place of their symbols, sums over entries done."""
 
     def apply(expr: sp.Expr) -> sp.Expr:
-        summed = expr.replace(lambda e: isinstance(e, MatrixSum), lambda e: e.total(*_of(e, matrices)))
+        summed = expr.replace(lambda e: isinstance(e, MatrixFunction), lambda e: e.total(*_of(e, matrices)))
         fields = summed.replace(lambda e: isinstance(e, FieldAverage), lambda e: _fields(e, matrices))
         return fields.xreplace(dict(matrices))
 
@@ -156,7 +156,7 @@ def insert(
         for sizes in ansatz.integer_points():
             explicit = {symbol: matrix.subs(sizes).explicit() for symbol, matrix in matrices.items()}
             entries = written.replace(
-                lambda e: isinstance(e, MatrixSum),
+                lambda e: isinstance(e, MatrixFunction),
                 lambda e, explicit=explicit: e.explicit(*_of(e, explicit)),
             )
             left, right = (e.subs(sizes) for e in (entries, result))
@@ -172,7 +172,7 @@ def insert(
     return Rule(ansatz.name, Kind.ANSATZ, apply, reference, check, introduces)
 
 
-def _of(node: MatrixSum, matrices: Mapping[sp.Symbol, Any]) -> list[Any]:
+def _of(node: MatrixFunction, matrices: Mapping[sp.Symbol, Any]) -> list[Any]:
     """The matrices that a sum is over."""
     return [matrices[symbol] for symbol in node.matrices]
 
@@ -183,7 +183,7 @@ def _fields(node: FieldAverage, matrices: Matrices) -> FieldAverage:
 
 def _sums(expr: sp.Expr, *matrices: Any) -> sp.Expr:
     """The terms in which matrices occur in sums over entries only."""
-    slots = {node: sp.Dummy() for node in expr.atoms(MatrixSum)}
+    slots = {node: sp.Dummy() for node in expr.atoms(MatrixFunction)}
     terms = sp.Add.make_args(expr.xreplace(slots))
     kept = sp.Add(*(t for t in terms if not t.has(Binder, *matrices)))
     return kept.xreplace({slot: node for node, slot in slots.items()})

@@ -35,8 +35,28 @@ def log_moment(replicas: int, weight: Weight, rate: float, size: int) -> float:
 
 def thermodynamic_log_moment(replicas: int, weight: Weight, rate: float, size: int) -> float:
     """Its limit at N -> infinity, from N = size, 2 size and 4 size: the corrections are powers of 1/N."""
-    first, second, third = (log_moment(replicas, weight, rate, k * size) for k in (1, 2, 4))
+    return thermodynamic_limit(lambda spins: log_moment(replicas, weight, rate, spins), size)
+
+
+def thermodynamic_limit(quantity: Callable[[int], float], size: int) -> float:
+    """The limit N -> infinity of a quantity with corrections in powers of 1/N, from three sizes."""
+    first, second, third = (quantity(k * size) for k in (1, 2, 4))
     return (first - 6 * second + 8 * third) / 3
+
+
+def spin_log_moment(replicas: int, energy: Weight, field: float, size: int) -> float:
+    """(1/N) log sum over ``replicas`` configurations of N = ``size`` signs of exp(N energy(Q) + field sum s).
+
+    ``energy`` takes overlap matrices of shape (..., replicas, replicas); the sum counts configurations.
+    """
+    patterns = np.array(list(itertools.product((1, -1), repeat=replicas)))
+    counts = _compositions(size, len(patterns))
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, size + 1)))])
+    entropy = log_factorial[size] - log_factorial[counts].sum(axis=1)
+    overlaps = np.einsum("kp,pa,pb->kab", counts, patterns, patterns) / size
+    exponent = entropy + size * energy(overlaps) + field * counts @ patterns.sum(axis=1)
+    top = exponent.max()
+    return float(top + np.log(np.exp(exponent - top).sum())) / size
 
 
 def noisy_fields(variance: float) -> Weight:

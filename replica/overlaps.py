@@ -197,7 +197,10 @@ class HierarchicalMatrix(sp.Basic):
         levels, centres = self.levels(), (sp.sympify(mean), *names[:-1])
         result = body
         for i in reversed(range(len(names))):
-            result = GaussianAverage(result, names[i], centres[i], levels[i])
+            if levels[i] == 0:
+                result = result.subs(names[i], centres[i])
+            else:
+                result = GaussianAverage(result, names[i], centres[i], levels[i])
             if i > 0:
                 result **= sizes[i - 1] / sizes[i]
         return result

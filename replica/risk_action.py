@@ -15,7 +15,7 @@ from typing import Any
 import sympy as sp
 from sympy.core.function import ArgumentIndexError
 
-from replica.action import MatrixSum
+from replica.action import MatrixFunction
 from replica.expr.average import GaussianAverage
 from replica.expr.binder import Binder
 
@@ -109,7 +109,7 @@ class SignalMoment(Binder):
         )
 
 
-class ConjugateSum(MatrixSum):
+class ConjugateSum(MatrixFunction):
     """(1/2) sum_ab Q_ab Qhat_ab over teacher and replicas. Args: Q, Qhat."""
 
     def total(self, *matrices: Any) -> sp.Expr:

@@ -32,12 +32,14 @@ class SaddlePoint:
     """One update per unknown, each the result of a derivation from the free entropy.
 
     ``definitions`` are printed with them: another form of an update in named functions (printed in its place
-    where the update has averages), and these functions (Z_out, g_out).
+    where the update has averages), and these functions (Z_out, g_out).  ``conditions`` pair an unknown with
+    an expression that vanishes at a solution, for equations that are not solved for it.
     """
 
     updates: tuple[tuple[sp.Symbol, sp.Expr], ...]
     derivations: tuple[Derivation, ...]
     definitions: tuple[tuple[sp.Expr, sp.Expr], ...] = ()
+    conditions: tuple[tuple[sp.Symbol, sp.Expr], ...] = ()
 
     @property
     def unknowns(self) -> tuple[sp.Symbol, ...]:
@@ -111,8 +113,10 @@ class SaddlePoint:
     def _rows(self) -> list[str]:
         named = dict(self.definitions)
         updates = [(u, named.get(u, e) if e.has(Binder) else e) for u, e in self.updates]
+        named = (d for d in self.definitions if d[0] not in self.unknowns)
         return [
-            aligned(u, e) for u, e in (*updates, *(d for d in self.definitions if d[0] not in self.unknowns))
+            *(aligned(u, e) for u, e in (*updates, *named)),
+            *(aligned("0", e) for _, e in self.conditions),
         ]
 
     def to_markdown(self) -> str:

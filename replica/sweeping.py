@@ -55,10 +55,10 @@ def sweep(
     dims = [name for name, value in params.items() if _is_sequence(value)]
     grid = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     grid = [validate(model.control_parameters, point) for point in grid]
-    if model.solver == "risk":
+    if model.solver != "pair":
         if checkpoint is not None:
-            raise InputError("a checkpoint is not kept for empirical risks: leave it out")
-        return _sweep_risk(model, axes, dims, grid, progress, executor)
+            raise InputError("a checkpoint is kept for models of one overlap only: leave it out")
+        return _sweep_points(model, axes, dims, grid, chosen_start, progress, executor)
     saved = Checkpoint(checkpoint, model, chosen_start) if checkpoint is not None else None
     rows: list[Row | None] = [saved.rows.get(key_of(point)) if saved else None for point in grid]
     missing = [[i for i in members if rows[i] is None] for members in _groups(model, grid)]
@@ -131,11 +131,12 @@ def _dataset(
     )
 
 
-def _sweep_risk(
+def _sweep_points(
     model: Any,
     axes: Mapping[str, Sequence[Fraction]],
     dims: Sequence[str],
     grid: Sequence[dict[str, Fraction]],
+    start: str,
     progress: Progress | None,
     executor: Any,
 ) -> Any:
@@ -144,7 +145,9 @@ def _sweep_risk(
 
     solved: list[Any] = []
     try:
-        for solution in (executor.map if executor else map)(solve_one, [model] * len(grid), grid):
+        for solution in (executor.map if executor else map)(
+            solve_one, [model] * len(grid), grid, [start] * len(grid)
+        ):
             solved.append(solution)
             if progress:
                 progress(len(solved), len(grid))
@@ -179,11 +182,18 @@ def _sweep_risk(
     )
 
 
-def solve_one(model: Any, point: Mapping[str, Fraction]) -> Any:
-    """One point of an empirical risk; a module-level function, so that it travels to worker processes."""
-    from replica.lowering.risk import solve_risk
+def solve_one(
+    model: Any, point: Mapping[str, Fraction], start: str, digits: int = 15, backend: str | None = None
+) -> Any:
+    """One point of a model of several unknowns; a module-level function, so that it travels to worker
+    processes.
+    """
+    if model.solver == "levels":
+        from replica.lowering.field import solve_field as solve_several
+    else:
+        from replica.lowering.risk import solve_risk as solve_several
 
-    return solve_risk(model, point)
+    return solve_several(model, point, digits, start, backend)
 
 
 def solve_group(

@@ -14,6 +14,7 @@ class Outcome(enum.Enum):
     CONVERGED = "converged: the residual is at the tolerance"
     PERFECT_RECOVERY = "perfect recovery: q_hat is infinite and the error is exactly zero"
     UNINFORMATIVE = "converged: the outputs carry no information, the overlap is exactly zero"
+    SYMMETRIC = "converged: replica symmetric, no step of breaking lowers the free entropy"
     RESIDUAL = "not converged: the residual did not reach the tolerance"
     QUADRATURE = "not converged: the quadrature's error stays above the tolerance"
     THRESHOLD = (
@@ -24,7 +25,10 @@ class Outcome(enum.Enum):
     @property
     def converged(self) -> bool:
         """Whether the numbers can be believed."""
-        return self in (Outcome.CONVERGED, Outcome.PERFECT_RECOVERY, Outcome.UNINFORMATIVE)
+        return self in _BELIEVED
+
+
+_BELIEVED = frozenset((Outcome.CONVERGED, Outcome.PERFECT_RECOVERY, Outcome.UNINFORMATIVE, Outcome.SYMMETRIC))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from sympy.core.basic import Basic
 from replica.expr.average import GaussianAverage, OutputSum
 from replica.expr.binder import Binder
 from replica.expr.kinks import switches
+from replica.expr.recursion import LogMoment, Tilted
 from replica.expr.stable import STABLE
 
 MpFunction = Callable[..., Any]
@@ -53,6 +54,8 @@ def mp_function(expr: Basic, symbols: Sequence[Basic]) -> MpFunction:
         return _average_function(expr, symbols)
     if isinstance(expr, OutputSum):
         return _output_function(expr, symbols)
+    if isinstance(expr, LogMoment | Tilted):
+        return mp_function(expr.unfold(), symbols)
     if isinstance(expr, Binder):
         raise NotImplementedError(f"no direct evaluation of {type(expr).__name__}")
     namespace = dict(_FUNCTIONS)

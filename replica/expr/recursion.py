@@ -1,0 +1,200 @@
+r"""One level of a hierarchy of Gaussian fields: the moment of a free entropy, and averages with its weight.
+
+With steps of replica symmetry breaking the free entropy of a site is a recursion over levels,
+
+    phi_i(w) = (1/m) log E_{u ~ N(w, variance)} exp(m phi_{i+1}(u))            ``LogMoment``
+    <g>_i(w) = E_u [g(u) exp(m phi_{i+1}(u))] / E_u exp(m phi_{i+1}(u))         ``Tilted``
+
+Derivatives are Price's theorem for the Gaussian and the quotient rule, so that d phi_i/dw = <d phi_{i+1}/du>:
+the derivative of a recursion is a recursion.  G. Parisi, J. Phys. A 13 (1980) 1101.
+"""
+
+# SymPy's annotations say Basic (or a class) for what is an expression:
+# pyright: reportReturnType=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportOperatorIssue=false, reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+from typing import Any
+
+import sympy as sp
+from sympy.printing.precedence import PRECEDENCE
+
+from replica.expr.average import GaussianAverage
+from replica.expr.binder import Binder
+from replica.expr.stable import log2cosh
+
+
+class _Level(Binder):
+    """What the two nodes share: the Gaussian law of ``var`` and the power m."""
+
+    binds = 1
+    is_commutative = True
+    is_real = True
+
+    @property
+    def var(self) -> sp.Symbol:
+        """The field of this level."""
+        return self.bound_symbols[0]
+
+    @property
+    def mean(self) -> sp.Expr:
+        """The field of the level outside."""
+        return self.parameters[0]
+
+    @property
+    def variance(self) -> sp.Expr:
+        """Variance of the field given that of the level outside."""
+        return self.parameters[1]
+
+    @property
+    def power(self) -> sp.Expr:
+        """m, the number of replicas in a block of this level."""
+        return self.parameters[2]
+
+    @property
+    def inner(self) -> sp.Expr:
+        """The free entropy of the level inside."""
+        raise NotImplementedError
+
+    def _eval_derivative(self, s: sp.Symbol) -> sp.Expr:
+        return self.renamed()._slope(s) if s == self.var else self._slope(s)
+
+    def _average(self, g: Any) -> sp.Expr:
+        """<g> by linearity: factors free of the field pulled out, the average of a constant done."""
+        terms = []
+        for term in sp.Add.make_args(sp.expand_mul(g)):
+            factor, rest = term.as_independent(self.var, as_Add=False)
+            node = sp.S.One if rest == 1 else Tilted(sp.Tuple(rest, self.inner), *self.args[1:])
+            terms.append(factor * node)
+        return sp.Add(*terms)
+
+    def _flow(self, g: Any, s: sp.Symbol) -> tuple[sp.Expr, sp.Expr]:
+        """d/ds log-derivatives: of E[g e^(m phi)] and of E[e^(m phi)], both over E[e^(m phi)]."""
+        phi, m, u = self.inner, self.power, self.var
+        drift, spread = self.mean.diff(s), self.variance.diff(s)
+        slope, curvature = phi.diff(u), phi.diff(u, 2)
+        explicit = m * phi.diff(s) + m.diff(s) * phi
+        weighted = g.diff(s) + g * explicit
+        weight = explicit
+        if drift != 0:
+            weighted += drift * (g.diff(u) + m * g * slope)
+            weight += drift * m * slope
+        if spread != 0:
+            pushed = m * curvature + m**2 * slope**2
+            weighted += spread / 2 * (g.diff(u, 2) + 2 * m * g.diff(u) * slope + g * pushed)
+            weight += spread / 2 * pushed
+        return self._average(weighted), self._average(weight)
+
+    def _eval_evalf(self, prec: int) -> sp.Expr | None:
+        return self.unfold()._eval_evalf(prec) if not self.free_symbols else None
+
+    def unfold(self) -> sp.Expr:
+        """In plain Gaussian averages."""
+        raise NotImplementedError
+
+    def _law_latex(self, printer: Any) -> str:
+        u, mean, variance = (printer._print(e) for e in (self.var, self.mean, self.variance))
+        return rf"\mathbb{{E}}_{{{u}\sim\mathcal{{N}}({mean},{variance})}}"
+
+    def _weight_latex(self, printer: Any) -> str:
+        """E^(m phi), in the words of the level inside."""
+        if isinstance(self.inner, log2cosh):
+            return (
+                rf"\left(2\cosh {printer._print(self.inner.args[0])}\right)^{{{printer._print(self.power)}}}"
+            )
+        if isinstance(self.inner, LogMoment):
+            power = printer._print(self.power / self.inner.power)
+            return rf"{self.inner._moment_latex(printer)}^{{{power}}}"
+        return rf"e^{{{printer._print(self.power * self.inner)}}}"
+
+
+class LogMoment(_Level):
+    """(1/m) log E_{u ~ N(mean, variance)} exp(m phi(u)). Args: phi, u, mean, variance, m.
+
+    >>> u, w = sp.symbols("u w", real=True)
+    >>> v, m = sp.symbols("v m", positive=True)
+    >>> level = LogMoment(log2cosh(u), u, w, v, m)
+    >>> level.diff(w)
+    Tilted((tanh(u), log2cosh(u)), u, w, v, m)
+    """
+
+    @property
+    def inner(self) -> sp.Expr:
+        """The free entropy of the level inside."""
+        return self.body
+
+    def _slope(self, s: sp.Symbol) -> sp.Expr:
+        result = self._flow(sp.S.One, s)[1] / self.power
+        change = self.power.diff(s)
+        return result if change == 0 else result - change * self / self.power
+
+    def unfold(self) -> sp.Expr:
+        """(1/m) log E exp(m phi)."""
+        weight = sp.exp(self.power * _unfolded(self.body))
+        return sp.log(GaussianAverage(weight, *self.args[1:4])) / self.power
+
+    def _moment_latex(self, printer: Any) -> str:
+        return rf"{self._law_latex(printer)}\left[{self._weight_latex(printer)}\right]"
+
+    def _latex(self, printer: Any) -> str:
+        power = "" if self.power == 1 else rf"\frac{{1}}{{{printer._print(self.power)}}}"
+        return rf"{power}\log {self._moment_latex(printer)}"
+
+
+class Tilted(_Level):
+    """E_u[g(u) exp(m phi(u))]/E_u[exp(m phi(u))], u ~ N(mean, variance). Args: (g, phi), u, mean, variance,
+    m.
+    """
+
+    precedence = PRECEDENCE["Mul"]
+
+    @property
+    def observable(self) -> sp.Expr:
+        """What is averaged."""
+        return self.args[0].args[0]
+
+    @property
+    def inner(self) -> sp.Expr:
+        """The free entropy of the level inside."""
+        return self.args[0].args[1]
+
+    def _slope(self, s: sp.Symbol) -> sp.Expr:
+        weighted, weight = self._flow(self.observable, s)
+        return weighted - sp.expand_mul(self * weight)
+
+    def unfold(self) -> sp.Expr:
+        """The ratio of two averages."""
+        weight = sp.exp(self.power * _unfolded(self.inner))
+        law = self.args[1:4]
+        return GaussianAverage(_unfolded(self.observable) * weight, *law) / GaussianAverage(weight, *law)
+
+    def _latex(self, printer: Any) -> str:
+        law, weight = self._law_latex(printer), self._weight_latex(printer)
+        observable = printer._print(self.observable)
+        if self.observable.is_Add:
+            observable = rf"\left({observable}\right)"
+        return rf"\frac{{{law}\left[{weight}\,{observable}\right]}}{{{law}\left[{weight}\right]}}"
+
+
+def _unfolded(expr: sp.Expr) -> sp.Expr:
+    """With every level in plain Gaussian averages."""
+    return expr.replace(lambda e: isinstance(e, _Level), lambda e: e.unfold())
+
+
+def linear(expr: sp.Expr) -> sp.Expr:
+    """Every Gaussian average of a sum as a sum of averages, factors free of its variable pulled out.
+
+    >>> u, a = sp.symbols("u a", real=True)
+    >>> linear(GaussianAverage(a * sp.tanh(u) ** 2 + 1, u, 0, 1))
+    a*GaussianAverage(tanh(u)**2, u, 0, 1) + 1
+    """
+
+    def split(node: GaussianAverage) -> sp.Expr:
+        terms = []
+        for term in sp.Add.make_args(sp.expand_mul(node.body)):
+            factor, rest = term.as_independent(node.var, as_Add=False)
+            terms.append(factor * (sp.S.One if rest == 1 else node.func(rest, *node.args[1:])))
+        return sp.Add(*terms)
+
+    return expr.replace(lambda e: isinstance(e, GaussianAverage), split)

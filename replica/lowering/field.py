@@ -1,0 +1,179 @@
+"""Spins with Gaussian energies -> numbers: the infimum of the free entropy over overlaps and blocks, in
+doubles.
+"""
+
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from replica import field_rules
+from replica.ansatz import ReplicaSymmetric
+from replica.lowering.levels import NestedProgram
+from replica.symbols import beta, h, q, q_hat
+from solvers.errors import InputError
+from solvers.fixed_point.variational import Stationary, stationary_points
+from solvers.simulate.threads import blas_threads
+from solvers.solution import Errors, Outcome, Solution
+
+COARSE, NODES = 2.0, 4.0
+"""Nodes per unit of a field, for the search and for the equations."""
+BELIEVED = 1e-7
+"""Error of the quadrature in the unknowns beyond which a solution is not given."""
+BROKEN = 1e-12
+"""How much breaking must lower the free entropy to be told from rounding."""
+FLOAT_DIGITS = 15
+
+
+@dataclass(frozen=True)
+class FieldEquations:
+    """Phi and its gradient; the residuals of the equations; the observables: as functions of (beta, h,
+    overlaps, blocks).
+    """
+
+    gradient: NestedProgram
+    residuals: NestedProgram
+    observables: NestedProgram
+    names: tuple[str, ...]
+
+
+@lru_cache(maxsize=32)
+def field_equations(model: Any) -> FieldEquations:
+    """Lower the derived equations: q minus its average where there is one, else dPhi/dq; dPhi/dm."""
+    phi, saddle = model.derive().result, model.saddle_point()
+    unknowns = model.order_parameters
+    arguments = (beta, h, *unknowns)
+    conjugates = {c: saddle.update(c) for c in model.ansatz.overlaps(q_hat) if c in saddle.unknowns}
+    updates = {s: saddle.update(s).subs(conjugates) for s in saddle.unknowns if s not in conjugates}
+    conditions = dict(saddle.conditions)
+    observables = model.observables()
+    gradient = tuple(conditions.get(s, field_rules.stationary(phi, s)) for s in unknowns)
+    return FieldEquations(
+        NestedProgram((phi, *gradient), arguments),
+        NestedProgram(tuple(updates[s] - s if s in updates else conditions[s] for s in unknowns), arguments),
+        NestedProgram(tuple(observables.values()), arguments),
+        tuple(observables),
+    )
+
+
+def solve_field(
+    model: Any,
+    exact: Mapping[str, Fraction],
+    digits: int = FLOAT_DIGITS,
+    start: str = "global",
+    backend: str | None = None,
+) -> Solution:
+    """Every stationary point from a set of starts, then the one of smallest free entropy (largest free
+    energy), which is the infimum.
+    """
+    if backend not in (None, "float64") or digits > FLOAT_DIGITS:
+        raise InputError("spins with Gaussian energies are solved in float64: ask for at most 15 digits")
+    equations, steps = field_equations(model), model.ansatz.steps
+    at = [1 / float(exact["T"]), float(exact["h"])]
+    pinned = [0.0] if _decouples(model, exact) else []
+
+    def value(x: np.ndarray) -> tuple[float, np.ndarray]:
+        phi, *gradient = equations.gradient.run([*at, *pinned, *x], COARSE)
+        return float(phi), np.array(gradient[len(pinned) :])
+
+    def residual(x: np.ndarray) -> np.ndarray:
+        return equations.residuals.run([*at, *pinned, *x], NODES)[len(pinned) :]
+
+    def coarse(x: np.ndarray) -> np.ndarray:
+        return equations.residuals.run([*at, *pinned, *x], COARSE)[len(pinned) :]
+
+    starts = [x[len(pinned) :] for x in _starts(steps, start)]
+    names = tuple(s.name.replace("_", "") for s in model.order_parameters)
+    symmetric, ceiling = None, np.inf
+    if steps:
+        symmetric = solve_field(model.with_ansatz(ReplicaSymmetric()), exact)
+        alike = np.array([symmetric["q"]] * (steps + 1) + [0.5] * steps)[len(pinned) :]
+        ceiling = value(alike)[0] - BROKEN
+    with blas_threads(1):
+        found = stationary_points(value, residual, coarse, steps + 1 - len(pinned), starts, ceiling)
+    if symmetric is not None and not (found and found[0].phi < ceiling):
+        return _embedded(symmetric, names[: steps + 1])
+    if not found:
+        return _failed(exact)
+    return _solution(equations, exact, names, [*at, *pinned], found)
+
+
+def _decouples(model: Any, exact: Mapping[str, Fraction]) -> bool:
+    """Whether replicas in different blocks are orthogonal: no field, and no quadratic part of the covariance,
+    which would make q_0 = 0 unstable.
+    """
+    return model.ansatz.steps > 0 and exact["h"] == 0 and model.covariance.diff(q, 2).subs(q, 0) == 0
+
+
+def _starts(steps: int, start: str) -> list[np.ndarray]:
+    """Spread overlaps, and a large innermost one beside small ones; at most one of them for a named start."""
+    if steps == 0:
+        points = {"uninformed": [0.0, 0.05], "informed": [0.9], "global": [0.0, 0.05, 0.5, 0.9]}[start]
+        return [np.array([x]) for x in points]
+    spread = np.concatenate([np.linspace(0.2, 0.7, steps + 1), np.linspace(0.2, 0.6, steps)])
+    large = np.concatenate([np.linspace(0.05, 0.4, steps), [0.9], np.linspace(0.3, 0.7, steps)])
+    between = np.concatenate([np.linspace(0.05, 0.3, steps), [0.75], np.linspace(0.5, 0.8, steps)])
+    return {"uninformed": [spread], "informed": [large], "global": [spread, large, between]}[start]
+
+
+def _solution(
+    equations: FieldEquations,
+    exact: Mapping[str, Fraction],
+    names: tuple[str, ...],
+    at: list[float],
+    found: list[Stationary],
+) -> Solution:
+    best = found[0]
+    arguments = [*at, *best.x]
+    coarse, fine = (equations.residuals.run(arguments, k * NODES) for k in (1, 2))
+    phis = [equations.gradient.run(arguments, k * NODES)[0] for k in (1, 2)]
+    stiffness = float(np.max(np.abs(np.linalg.pinv(np.eye(best.x.size) - best.point.jacobian))))
+    quadrature = max(float(np.max(np.abs(coarse - fine))) * stiffness, float(abs(phis[0] - phis[1])))
+    observed = dict(zip(equations.names, equations.observables.run(arguments, 2 * NODES), strict=True))
+    values = {name: float(x) for name, x in zip(names, arguments[2:], strict=True)}
+    values |= {name: float(x) for name, x in observed.items()}
+    good = quadrature < BELIEVED
+    return Solution(
+        values=values,
+        params=dict(exact),
+        free_entropy=float(phis[1]),
+        residual=best.point.residual,
+        errors=Errors(best.point.residual * stiffness, quadrature, 1e-16 * stiffness),
+        outcome=Outcome.CONVERGED if good else Outcome.QUADRATURE,
+        backend="float64",
+        digits=FLOAT_DIGITS,
+        stability=float(np.max(np.abs(np.linalg.eigvals(best.point.jacobian)))),
+        branches=tuple(float([*at, *s.x][2]) for s in found),
+        evaluations=best.point.evaluations,
+    )
+
+
+def _embedded(symmetric: Solution, names: tuple[str, ...]) -> Solution:
+    """The replica-symmetric solution as one with steps: all overlaps are the same, blocks mean nothing."""
+    overlap = symmetric["q"]
+    others = {name: value for name, value in symmetric.values.items() if name != "q"}
+    return replace(symmetric, values={**dict.fromkeys(names, overlap), **others}, outcome=Outcome.SYMMETRIC)
+
+
+def _failed(exact: Mapping[str, Fraction]) -> Solution:
+    infinite = float("inf")
+    return Solution(
+        values={},
+        params=dict(exact),
+        free_entropy=infinite,
+        residual=infinite,
+        errors=Errors(infinite, 0.0, 0.0),
+        outcome=Outcome.RESIDUAL,
+        backend="float64",
+        digits=FLOAT_DIGITS,
+        stability=infinite,
+        branches=(),
+        evaluations=0,
+    )

@@ -1,0 +1,207 @@
+r"""Spins with Gaussian energies of any covariance: Sherrington-Kirkpatrick, p-spin and mixed models.
+
+=================  ==========================================================================================
+quantity           normalisation
+=================  ==========================================================================================
+spins              N Ising spins s_i = +-1, or spherical ones with |s|^2 = N
+energies           H(s) Gaussian of mean 0 with E[H(s) H(s')] = N xi(q), q = s.s'/N; xi(q) = q^2/2 is SK with
+                   couplings J_ij ~ N(0, 1/N) for i < j; xi(q) = q^p/2 the p-spin, Var J = p!/(2 N^(p-1))
+field              + h sum_i s_i; for spherical spins h sum_i g_i s_i with g_i ~ N(0, 1)
+temperature        weight exp(-H/T), beta = 1/T
+free entropy       Phi = lim (1/N) E log Z: Z counts Ising configurations (Phi = log 2 at beta = 0), and is an
+                   average over the sphere for spherical spins (Phi = 0 there)
+free energy        f = -T Phi; energy e = -dPhi/dbeta; entropy s = Phi + beta e
+=================  ==========================================================================================
+
+D. Sherrington, S. Kirkpatrick, Phys. Rev. Lett. 35 (1975) 1792; D. J. Gross, M. Mezard, Nucl. Phys. B 240
+(1984) 431; A. Crisanti, H.-J. Sommers, Z. Phys. B 87 (1992) 341; M. Talagrand, Ann. Math. 163 (2006) 221 (the
+free entropy is the infimum over ansaetze of any number of steps).
+"""
+
+# SymPy's annotations say Basic (or a class) for what is an expression:
+# pyright: reportReturnType=false, reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false, reportOperatorIssue=false, reportAssignmentType=false
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import sympy as sp
+
+from replica import field_rules
+from replica.ansatz import KStepRSB, ReplicaSymmetric
+from replica.derivation import Derivation
+from replica.expr.polynomials import polynomial_coefficients
+from replica.expr.recursion import linear
+from replica.field_action import ISING, SPHERICAL, ReplicatedSpins
+from replica.free_entropy import FreeEntropy
+from replica.parameters import Parameter
+from replica.saddle_point import SaddlePoint
+from replica.stability import replicons
+from replica.symbols import beta, h, n, q, q_hat
+from solvers.errors import InputError
+
+PHI = sp.Symbol("Phi")
+TEMPERATURE = Parameter("T", "T", "temperature", Fraction(0), lower_open=True)
+FIELD = Parameter("h", "h", "external field", default=Fraction(0))
+SPINS = {"ising": ISING, "spherical": SPHERICAL}
+
+
+@dataclass(frozen=True, init=False)
+class GaussianField:
+    """Spins whose energies are a Gaussian field with covariance N xi(q).
+
+    Parameters
+    ----------
+    covariance:
+        xi, a polynomial with coefficients >= 0: a function of q, or an expression in ``replica.symbols.q``.
+    spins:
+        "ising" or "spherical".
+    ansatz:
+        ``ReplicaSymmetric()`` or ``KStepRSB(k)`` (``OneStepRSB()``); see ``with_ansatz``.
+
+    Raises
+    ------
+    InputError
+        No polynomial, a negative coefficient (no covariance in every dimension), a constant; unknown spins;
+        an ansatz that the model does not admit.
+
+    >>> GaussianField(lambda q: q**2 / 2).free_entropy().expression
+    beta**2*(q - 1)**2/4 + GaussianAverage(log2cosh(w_0), w_0, beta*h, beta**2*q)
+    """
+
+    covariance: sp.Expr
+    spins: str
+    ansatz: ReplicaSymmetric | KStepRSB
+
+    name: ClassVar[str] = "field"
+    reference: ClassVar[str] = "M. Talagrand, Ann. Math. 163 (2006) 221"
+    default_start: ClassVar[str] = "global"
+    solver: ClassVar[str] = "levels"
+
+    def __init__(
+        self,
+        covariance: Callable[[sp.Expr], Any] | sp.Expr,
+        spins: str = "ising",
+        ansatz: ReplicaSymmetric | KStepRSB | None = None,
+    ) -> None:
+        if spins not in SPINS:
+            raise InputError(f"spins must be one of {', '.join(SPINS)}, not {spins!r}")
+        chosen = ReplicaSymmetric() if ansatz is None else ansatz
+        if not isinstance(chosen, ReplicaSymmetric | KStepRSB):
+            raise InputError(f"the ansatz must be ReplicaSymmetric() or KStepRSB(steps), not {chosen!r}")
+        object.__setattr__(self, "covariance", _covariance(covariance))
+        object.__setattr__(self, "spins", spins)
+        object.__setattr__(self, "ansatz", chosen)
+
+    def with_ansatz(self, ansatz: ReplicaSymmetric | KStepRSB) -> GaussianField:
+        """The same spins under another ansatz."""
+        return replace(self, ansatz=ansatz)
+
+    @property
+    def control_parameters(self) -> tuple[Parameter, ...]:
+        """T and h, which is 0 where it is not given."""
+        return (TEMPERATURE, FIELD)
+
+    def parameter_symbols(self) -> tuple[tuple[Parameter, sp.Symbol], ...]:
+        """Each control parameter with its symbol."""
+        return ((TEMPERATURE, sp.Symbol("T", positive=True)), (FIELD, h))
+
+    @property
+    def order_parameters(self) -> tuple[sp.Symbol, ...]:
+        """The overlaps from the outermost, then the sizes of the blocks."""
+        return (*self.ansatz.overlaps(q), *self.ansatz.blocks)
+
+    def derive(self) -> Derivation:
+        """From E[Z^n] to the free entropy as a function of the overlaps, step by step."""
+        return _derivation(self)
+
+    def free_entropy(self) -> FreeEntropy:
+        """Phi(overlaps, sizes of blocks), its infimum over all of them; conjugates are eliminated."""
+        return FreeEntropy(
+            self.derive().result,
+            self.order_parameters,
+            (),
+            (beta, h),
+            "infimum over overlaps and sizes of blocks",
+        )
+
+    def saddle_point(self) -> SaddlePoint:
+        """The overlaps as averages over the fields, conjugates xi'(q)/T^2; blocks: dPhi/dm = 0."""
+        return _saddle_point(self)
+
+    def observables(self) -> dict[str, sp.Expr]:
+        """Free energy f, energy e = -dPhi/dbeta at fixed overlaps, entropy; the replicon of each overlap,
+        positive where the solution is stable (``replica.stability``).
+        """
+        phi = self.derive().result
+        energy = linear(-phi.diff(beta))
+        found = {"f": -phi / beta, "energy": energy, "entropy": phi + beta * energy}
+        values = replicons(self)
+        names = ["replicon"] if len(values) == 1 else [f"replicon{i}" for i in range(len(values))]
+        return found | dict(zip(names, values, strict=True))
+
+
+def sherrington_kirkpatrick(ansatz: Any = None) -> GaussianField:
+    """The SK model, xi(q) = q^2/2."""
+    return GaussianField(q**2 / 2, ansatz=ansatz)
+
+
+def p_spin(p: int = 3, spins: str = "ising", ansatz: Any = None) -> GaussianField:
+    """The p-spin model, xi(q) = q^p/2; InputError unless p is an integer of at least 2."""
+    if isinstance(p, bool) or not isinstance(p, int) or p < 2:
+        raise InputError(f"p must be an integer of at least 2, not {p!r}")
+    return GaussianField(q**p / 2, spins, ansatz)
+
+
+def _covariance(given: Any) -> sp.Expr:
+    """The expression, checked: a convergent series with coefficients >= 0, here a polynomial."""
+    expr = sp.nsimplify(sp.sympify(given(q) if callable(given) else given), rational=True)
+    extra = expr.free_symbols - {q}
+    if extra:
+        raise InputError(f"the covariance must be an expression in q alone, not in {sorted(map(str, extra))}")
+    coefficients = polynomial_coefficients(sp.expand(expr), q)
+    if coefficients is None or not all(c.is_number and c.is_finite for c in coefficients.values()):
+        raise InputError(f"the covariance must be a polynomial in q with numbers as coefficients, not {expr}")
+    if any(c.is_negative for c in coefficients.values()):
+        raise InputError(f"a covariance needs coefficients >= 0 of every power of q, not {expr}")
+    if not any(k > 0 and c != 0 for k, c in coefficients.items()):
+        raise InputError(f"the covariance must depend on q, not {expr}")
+    return expr
+
+
+@lru_cache(maxsize=64)
+def _derivation(model: GaussianField) -> Derivation:
+    kind, ansatz = SPINS[model.spins], model.ansatz
+    start = ReplicatedSpins(model.covariance, q, beta, h, n, kind)
+    derivation = Derivation.start(f"{model.spins.capitalize()} spins: free entropy", PHI, start)
+    rules = [field_rules.average_energies, field_rules.insert_ansatz(ansatz, kind)]
+    if kind == ISING:
+        rules.append(field_rules.site_fields(ansatz))
+    rules.append(field_rules.n_to_zero)
+    if kind == ISING:
+        rules += [field_rules.name_levels, field_rules.eliminate_conjugates(ansatz)]
+    for rule in rules:
+        derivation = derivation.then(rule)
+    return derivation
+
+
+@lru_cache(maxsize=64)
+def _saddle_point(model: GaussianField) -> SaddlePoint:
+    derivation, overlaps = model.derive(), model.ansatz.overlaps(q)
+    unsolved = model.order_parameters
+    equations: tuple[Derivation, ...] = ()
+    if SPINS[model.spins] == ISING:
+        phi = derivation["the recursion over levels"].after
+        pairs = tuple(zip(overlaps, model.ansatz.overlaps(q_hat), strict=True))
+        equations = (
+            *(field_rules.overlap_equation(phi, *pair) for pair in pairs),
+            *(field_rules.conjugate_equation(phi, *pair) for pair in pairs),
+        )
+        unsolved = model.ansatz.blocks
+    conditions = tuple((s, field_rules.stationary(derivation.result, s)) for s in unsolved)
+    return SaddlePoint(tuple((d.left, d.result) for d in equations), equations, (), conditions)

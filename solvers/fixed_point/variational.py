@@ -1,0 +1,127 @@
+"""The minimum of a function of ordered overlaps and sizes of blocks, then Newton on its stationarity.
+
+0 <= q_0 <= ... <= q_k <= 1 and 0 <= m_1 <= ... <= m_k <= 1: a step function on [0, 1].  For spins with
+Gaussian energies the free entropy is its infimum over all of them (M. Talagrand, Ann. Math. 163 (2006) 221),
+and strictly convex in the law that they describe (A. Auffinger, W.-K. Chen, Commun. Math. Phys. 335 (2015)
+1429).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize
+
+from solvers.fixed_point.vector import FixedPoint, solve_map
+
+Value = Callable[[np.ndarray], tuple[float, np.ndarray]]
+"""x -> Phi(x), its gradient."""
+Residual = Callable[[np.ndarray], np.ndarray]
+"""x -> what vanishes at a solution."""
+
+
+class Ordered(NamedTuple):
+    """Coordinates in [0, 1] for overlaps and sizes of blocks: each is a fraction of the next."""
+
+    overlaps: int
+
+    def unknowns(self, box: np.ndarray) -> np.ndarray:
+        """Overlaps, then sizes of blocks."""
+        q, m = box[: self.overlaps], box[self.overlaps :]
+        return np.concatenate([np.cumprod(q[::-1])[::-1], np.cumprod(m[::-1])[::-1]])
+
+    def box(self, unknowns: np.ndarray) -> np.ndarray:
+        """The inverse of ``unknowns``."""
+        q, m = unknowns[: self.overlaps], unknowns[self.overlaps :]
+        parts = [np.append(x[:-1] / np.maximum(x[1:], 1e-300), x[-1:]) for x in (q, m) if x.size]
+        return np.clip(np.concatenate(parts), 0, 1)
+
+    def pulled(self, box: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """The gradient in the coordinates."""
+        unknowns = self.unknowns(box)
+        blocks = (slice(0, self.overlaps), slice(self.overlaps, None))
+        parts = []
+        for block in blocks:
+            terms = unknowns[block] * gradient[block]
+            # coordinate j scales every unknown up to j
+            parts.append(np.cumsum(terms) / np.maximum(box[block], 1e-300))
+        return np.concatenate(parts)
+
+
+EDGE = 1e-9
+
+
+def minimise(value: Value, overlaps: int, start: np.ndarray) -> np.ndarray:
+    """A local minimum from a start, to about six digits."""
+    order = Ordered(overlaps)
+
+    def function(box: np.ndarray) -> tuple[float, np.ndarray]:
+        phi, gradient = value(order.unknowns(box))
+        if not (np.isfinite(phi) and np.all(np.isfinite(gradient))):
+            return 1e10, np.zeros_like(box)
+        return phi, order.pulled(box, gradient)
+
+    found = minimize(
+        function,
+        np.clip(order.box(start), 1e-3, 1 - 1e-3),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(EDGE, 1 - EDGE)] * start.size,
+        options={"ftol": 1e-13, "gtol": 1e-7, "maxiter": 150},
+    )
+    return order.unknowns(found.x)
+
+
+def polish(residual: Residual, coarse: Residual, start: np.ndarray) -> FixedPoint:
+    """Newton on residual = 0; the Jacobian is that of a coarser residual, by central differences."""
+
+    def function(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        columns = []
+        for i in range(x.size):
+            step = np.zeros_like(x)
+            step[i] = 1e-5 * max(abs(x[i]), 1e-3)
+            columns.append((coarse(x + step) - coarse(x - step)) / (2 * step[i]))
+        return x + residual(x), np.eye(x.size) + np.array(columns).T
+
+    return solve_map(function, list(start), tolerance=1e-13, steps=30)
+
+
+class Stationary(NamedTuple):
+    """A stationary point and what it is worth."""
+
+    x: np.ndarray
+    phi: float
+    point: FixedPoint
+
+
+def stationary_points(
+    value: Value,
+    residual: Residual,
+    coarse: Residual,
+    overlaps: int,
+    starts: Sequence[np.ndarray],
+    ceiling: float = np.inf,
+) -> list[Stationary]:
+    """Distinct solutions from several starts, the smallest value first; searches that end above ``ceiling``
+    are not polished.
+    """
+    found: list[Any] = []
+    tried: list[np.ndarray] = []
+    for start in starts:
+        rough = minimise(value, overlaps, start) if start.size > 1 else start
+        if rough.size > 1 and value(rough)[0] >= ceiling:
+            continue
+        if any(np.max(np.abs(rough - other)) < 1e-4 for other in tried):
+            continue
+        tried.append(rough)
+        point = polish(residual, coarse, rough)
+        ordered = np.all(np.diff(point.x[:overlaps]) >= -1e-9) and np.all(
+            (point.x >= -1e-12) & (point.x <= 1)
+        )
+        if not (point.converged and ordered):
+            continue
+        if all(np.max(np.abs(point.x - other.x)) > 1e-7 for other in found):
+            found.append(Stationary(point.x, float(value(point.x)[0]), point))
+    return sorted(found, key=lambda s: s.phi)

@@ -1,0 +1,195 @@
+"""Spins with Gaussian energies: the derivation, published numbers, limits in closed form, refusals."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import sympy as sp
+from latex_engine import compile_latex
+
+from replica import sweep
+from replica.ansatz import BayesOptimal, KStepRSB, OneStepRSB, ReplicaSymmetric
+from replica.api import solve
+from replica.expr.average import GaussianAverage
+from replica.expr.stable import log2cosh
+from replica.field_rules import shared_fields
+from replica.models.gaussian_field import GaussianField, p_spin, sherrington_kirkpatrick
+from replica.symbols import beta, h, q, q_hat
+from solvers.errors import InputError
+from solvers.solution import Outcome
+
+SK = sherrington_kirkpatrick
+(w,) = shared_fields(1)
+
+
+def mixed(overlap):
+    return overlap**3 / 2 + overlap**4 / 4
+
+
+ANSATZE = [ReplicaSymmetric(), OneStepRSB(), pytest.param(KStepRSB(2), marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("ansatz", ANSATZE, ids=lambda a: a.name)
+@pytest.mark.parametrize("spins", ["ising", "spherical"])
+def test_every_step_verifies(spins, ansatz):
+    model = GaussianField(mixed, spins, ansatz)
+    comparisons = model.derive().verify()
+    assert len(comparisons) >= 5
+    for derivation in model.saddle_point().derivations:
+        derivation.verify()
+
+
+@pytest.mark.parametrize("ansatz", [ReplicaSymmetric(), OneStepRSB(), KStepRSB(2)], ids=lambda a: a.name)
+def test_everything_printed_compiles(ansatz):
+    model = SK(ansatz)
+    for part in (model.derive(), model.free_entropy(), model.saddle_point()):
+        compile_latex(part.to_latex())
+
+
+def test_wrong_steps_are_caught():
+    derivation = SK(OneStepRSB()).derive()
+    for name in ("average over the energies; overlaps", "Hubbard-Stratonovich on the spins", "n -> 0"):
+        step = derivation[name]
+        with pytest.raises(ArithmeticError):
+            type(step)(
+                step.before, step.after + beta**2 / 7 * sp.Symbol("n", nonnegative=True), step.rule
+            ).verify()
+
+
+# -- published equations, term by term --
+
+
+def test_sk_free_entropy_coupling():
+    """Sherrington and Kirkpatrick 1975, eq. (9): (beta^2/4)(1 - q)^2 + E log 2cosh beta(sqrt(q) z + h)."""
+    expected = beta**2 * (1 - q) ** 2 / 4 + GaussianAverage(log2cosh(w), w, beta * h, beta**2 * q)
+    assert sp.expand(SK().free_entropy().expression - expected) == 0
+
+
+def test_sk_overlap_is_the_mean_square_magnetisation():
+    assert SK().saddle_point().update(q) == GaussianAverage(sp.tanh(w) ** 2, w, beta * h, q_hat)
+
+
+def test_the_conjugate_is_the_slope_of_the_covariance():
+    found = GaussianField(mixed).saddle_point().update(q_hat)
+    assert sp.expand(found - beta**2 * (3 * q**2 / 2 + q**3)) == 0
+
+
+def test_one_step_energies_of_a_p_spin():
+    """Gross and Mezard 1984: (beta^2/4)[1 + (p-1)(1-m) q1^p - p q1^(p-1)] and the same with m in q0."""
+    model = p_spin(3, ansatz=OneStepRSB())
+    q0, q1 = model.ansatz.overlaps(q)
+    (m,) = model.ansatz.blocks
+    phi = model.free_entropy().expression
+    plain = phi.xreplace(dict.fromkeys(phi.atoms(GaussianAverage), sp.S.Zero))
+    assert sp.expand(plain - beta**2 / 4 * (1 + 2 * m * q0**3 + 2 * (1 - m) * q1**3 - 3 * q1**2)) == 0
+
+
+def test_one_step_spherical_free_entropy():
+    """Crisanti and Sommers 1992: (beta^2/4)[1 - (1-m) q^p] + ((m-1)/2m) log(1-q) + (1/2m) log(1-(1-m)q)."""
+    model = p_spin(3, "spherical", OneStepRSB())
+    q0, q1 = model.ansatz.overlaps(q)
+    (m,) = model.ansatz.blocks
+    expected = (
+        beta**2 / 4 * (1 - (1 - m) * q1**3)
+        + (m - 1) / (2 * m) * sp.log(1 - q1)
+        + sp.log(1 - (1 - m) * q1) / (2 * m)
+    )
+    at = [(q0, 0), (h, 0), (q1, sp.Rational(2, 3)), (m, sp.Rational(3, 5)), (beta, 2)]
+    assert abs(sp.N((model.free_entropy().expression - expected).subs(at), 20)) < 1e-18
+
+
+# -- numbers (computed outside this library unless a source is named) --
+
+
+def test_sk_at_half_the_critical_temperature():
+    solution = solve(SK(), T=0.5)
+    assert solution["q"] == pytest.approx(0.5303683920507946, abs=1e-12)
+    assert solution["f"] == pytest.approx(-0.7923929451346979, abs=1e-13)
+    assert solution["replicon"] < 0
+
+
+def test_one_step_of_sk_has_a_nonzero_outer_overlap():
+    solution = solve(SK(OneStepRSB()), T=0.5)
+    assert solution["m"] == pytest.approx(0.28184264456, abs=1e-10)
+    assert solution["q0"] == pytest.approx(0.21463106457, abs=1e-10)
+    assert solution["q1"] == pytest.approx(0.61920088536, abs=1e-10)
+    assert solution.errors.total < 1e-9
+
+
+def test_one_step_of_the_ising_three_spin():
+    solution = solve(p_spin(3, ansatz=OneStepRSB()), T=0.5)
+    assert solution["q0"] == 0
+    assert solution["m"] == pytest.approx(0.709947948276787, abs=1e-12)
+    assert solution["q1"] == pytest.approx(0.8931014271495515, abs=1e-13)
+    assert solution["f"] == pytest.approx(-0.8231361419794834, abs=1e-13)
+
+
+@pytest.mark.slow
+def test_steps_of_breaking_raise_the_free_energy():
+    """A two-step solution lies above one step, and below the full one: at T = 0.5, -0.7911914 < f."""
+    one, two = (solve(SK(KStepRSB(k)), T=0.5) for k in (1, 2))
+    assert one["f"] < two["f"] < one["f"] + 1e-4
+    assert two["q0"] < two["q1"] < two["q2"]
+
+
+def test_a_mixed_model_at_one_step():
+    """Stationary by differences of its own free energy, and above the replica-symmetric one."""
+    model = GaussianField(mixed, ansatz=OneStepRSB())
+    solution = solve(model, T=0.4)
+    assert solution.outcome is Outcome.CONVERGED
+    assert solution["f"] > solve(model.with_ansatz(ReplicaSymmetric()), T=0.4)["f"]
+    step = 1e-4
+    up, down = (solve(model, T=0.4 + sign * step)["f"] for sign in (1, -1))
+    assert -(up - down) / (2 * step) == pytest.approx(solution["entropy"], abs=1e-6)
+
+
+def test_high_temperature_is_annealed():
+    """Above every transition q = 0, Phi = log 2 + beta^2 xi(1)/2; and with steps the outcome says so."""
+    for model in (GaussianField(mixed), GaussianField(mixed, ansatz=OneStepRSB())):
+        solution = solve(model, T=2)
+        assert solution.free_entropy == pytest.approx(math.log(2) + 0.75 / 8, abs=1e-14)
+    assert solution.outcome is Outcome.SYMMETRIC
+    assert "m" not in solution.values
+
+
+def test_spherical_pure_two_spin():
+    """Kosterlitz, Thouless and Jones 1976: q = 1 - T below T = 1, e = T/2 - 1 (unit variance couplings)."""
+    solution = solve(GaussianField(lambda overlap: overlap**2 / 2, "spherical"), T=0.4, start="informed")
+    assert solution["q"] == pytest.approx(0.6, abs=1e-12)
+    assert solution["energy"] == pytest.approx(0.4 / 2 - 1, abs=1e-12)
+
+
+def test_a_field_on_free_spins():
+    """At high temperature and small covariance: m = tanh(beta h), q = m^2 to leading order in beta^2."""
+    solution = solve(GaussianField(lambda overlap: overlap**2 / 10**8), T=1, h=0.7)
+    assert solution["q"] == pytest.approx(math.tanh(0.7) ** 2, abs=1e-7)
+
+
+def test_sweeps_have_every_value():
+    table = sweep(SK(), T=[0.5, 0.8, 1.2], h=0)
+    assert list(table["q"].values > 1e-6) == [True, True, False]
+    assert set(table) >= {"q", "f", "energy", "entropy", "replicon", "outcome"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        (lambda: GaussianField(lambda overlap: -(overlap**2)), "coefficients >= 0"),
+        (lambda: GaussianField(lambda overlap: 1 / (1 - overlap)), "polynomial"),
+        (lambda: GaussianField(lambda overlap: 3), "depend on q"),
+        (lambda: GaussianField(lambda overlap: overlap * sp.Symbol("g")), "in q alone"),
+        (lambda: GaussianField(lambda overlap: overlap**2, "potts"), "spins must be one of"),
+        (
+            lambda: GaussianField(lambda overlap: overlap**2, ansatz=BayesOptimal()),  # pyright: ignore[reportArgumentType]
+            "ansatz must be",
+        ),
+        (lambda: p_spin(1), "p must be"),
+        (lambda: solve(SK(), T=0), "T must be > 0"),
+        (lambda: solve(SK(), T=1, digits=30), "at most 15 digits"),
+        (lambda: solve(SK()), "T"),
+    ],
+)
+def test_bad_statements(statement, message):
+    with pytest.raises(InputError, match=message):
+        statement()
