@@ -80,6 +80,14 @@ class SpinSystem:
             total = total - (S * _contract(np.asarray(J, dtype=np.float64), S)).sum(1) / math.factorial(order)
         return total
 
+    def force(self, spins: FloatArray) -> FloatArray:
+        """-dH/ds_i at real-valued configurations of shape (samples, N, chains), of the same shape."""
+        S = np.asarray(spins, dtype=np.float64)
+        total = np.full_like(S, self.field)
+        for order, J in self.couplings.items():
+            total += _contract(np.asarray(J, dtype=np.float64), S) / math.factorial(order - 1)
+        return total
+
 
 def _contract(J: FloatArray, S: FloatArray) -> FloatArray:
     """sum over all but the first site index of J s ... s: (samples, N, chains)."""

@@ -5,8 +5,8 @@ neighbouring temperatures of one replica exchange after every sweep with probabi
 min(1, exp((beta - beta')(E - E'))) (K. Hukushima, K. Nemoto, J. Phys. Soc. Jpn 65, 1604 (1996)), even and odd
 pairs in turn. Real replicas never meet, so their overlap samples P(q).
 
-Measured on one core of a shared machine: SK with N = 1000, 32 temperatures, two real replicas (6.4e8 updates
-for 1e4 sweeps) in 65 s, with numpy alone.
+Measured with numpy alone on one core of a busy machine: SK with N = 1000, 32 temperatures, two real replicas,
+1e4 sweeps (6.4e8 updates), each measured, in 81 s of processor time.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def simulate_spins(
     Raises:
         InputError: arguments out of range.
     """
-    T = _checked_temperatures(temperatures)
+    T = checked_temperatures(temperatures)
     if sweeps < 1 or replicas < 1 or not 1 <= every <= sweeps:
         raise InputError(
             "sweeps and replicas are at least 1 and `every` is from 1 to sweeps, "
@@ -409,7 +409,12 @@ class _Chains:
         return np.take_along_axis(self.spins, order, axis=2).reshape(D, N, *self.column.shape[1:])
 
 
-def _checked_temperatures(temperatures: FloatArray) -> FloatArray:
+def checked_temperatures(temperatures: FloatArray) -> FloatArray:
+    """Temperatures of a run as an array.
+
+    Raises:
+        InputError: they are not positive, finite and increasing.
+    """
     T = np.array(temperatures, dtype=np.float64)
     if T.ndim != 1 or T.size == 0 or not np.all(np.isfinite(T)) or T[0] <= 0 or np.any(np.diff(T) <= 0):
         raise InputError("temperatures are positive, finite and increasing; for T = 0 see `memories`")
