@@ -68,12 +68,15 @@ class Binder(sp.Expr):
         clash = (set(self.body.free_symbols) - set(self.bound_symbols)) & set(new)
         if clash:
             raise ValueError(f"{clash} would be captured in {self}")
-        step = [dummy_like(symbol) for symbol in self.bound_symbols]
         body: Basic = self.body
-        for old, middle in zip(self.bound_symbols, step, strict=True):
-            body = body._subs(old, middle)
-        for middle, name in zip(step, new, strict=True):
-            body = body._subs(middle, name)
+        old = self.bound_symbols
+        if set(old) & set(new):  # names change places: by way of fresh ones
+            step = tuple(dummy_like(symbol) for symbol in old)
+            for before, after in zip(old, step, strict=True):
+                body = body._subs(before, after)
+            old = step
+        for before, after in zip(old, new, strict=True):
+            body = body._subs(before, after)
         return self.func(body, *new, *self.parameters)
 
     def _eval_subs(self, old: Any, new: Any) -> Any:
