@@ -55,7 +55,9 @@ def _logistic_minimiser(s: Array, v: float) -> Array:
         excess = u - v * expit(-u) - s
         low, high = np.where(excess < 0, u, low), np.where(excess < 0, high, u)
         step = u - excess / (1 + v * expit(u) * expit(-u))
-        following = np.where((step > low) & (step < high), step, (low + high) / 2)
+        # a root that is met is an end of the bracket
+        inside = ((step > low) & (step < high)) | (np.abs(step - u) <= 1e-15 * (1 + np.abs(u)))
+        following = np.where(inside, step, (low + high) / 2)
         if np.max(np.abs(following - u)) <= 1e-14 * (1 + np.max(np.abs(u))):
             return following
         u = following
