@@ -58,7 +58,6 @@ SPIKES = [
     (SpikedMatrix(), {"lam": 2}, 800),
     (SpikedMatrix(Bernoulli()), {"lam": 6, "rho": "0.3"}, 800),
     (SpikedMatrix(Gaussian(), Rademacher()), {"lam": 3, "alpha": "0.5"}, 800),
-    (SpikedMatrix(Bernoulli(), GaussBernoulli()), {"lam": 3, "alpha": 2, "rho": "0.4"}, 500),
 ]
 
 
@@ -84,6 +83,7 @@ def test_low_rank_message_passing_agrees_with_theory(model, point, N):
     [
         *((model, point) for model, point, _ in SPIKES),
         (SpikedMatrix(Gaussian()), {"lam": 2}),
+        (SpikedMatrix(Bernoulli(), GaussBernoulli()), {"lam": 3, "alpha": 2, "rho": "0.4"}),
         (SpikedMatrix(Laplace()), {"lam": 3}),
         (SpikedMatrix(SparseRademacher()), {"lam": 3, "rho": "0.3"}),
         (SpikedMatrix(Laplace(), SparseRademacher()), {"lam": 3, "alpha": 1, "rho": "0.5"}),
@@ -172,7 +172,12 @@ def test_sizes_and_seeds_of_a_spike():
 
 RISKS = [
     (EmpiricalRisk(), {"alpha": 2, "lam": "0.1"}, "generalisation_error"),
-    (EmpiricalRisk(Sign(), HingeLoss()), {"alpha": 2, "lam": "0.2"}, "generalisation_error"),
+    pytest.param(
+        EmpiricalRisk(Sign(), HingeLoss()),
+        {"alpha": 2, "lam": "0.2"},
+        "generalisation_error",
+        marks=pytest.mark.slow,
+    ),
     (
         EmpiricalRisk(GaussianNoise(), SquareLoss(), L1(), GaussBernoulli()),
         {"alpha": "0.5", "lam": "0.1", "delta": "0.1", "rho": "0.1"},
@@ -242,7 +247,7 @@ QUADRATIC = QuadraticNetwork()
     ("model", "d", "point"),
     [
         (QUADRATIC, 50, {"alpha": "0.2", "kappa": "0.5", "delta": "0.5"}),
-        (QUADRATIC, 50, {"alpha": "0.3", "kappa": 2, "delta": "0.5"}),
+        pytest.param(QUADRATIC, 50, {"alpha": "0.3", "kappa": 2, "delta": "0.5"}, marks=pytest.mark.slow),
         pytest.param(QuadraticNetwork(Sign()), 50, {"alpha": "0.4", "kappa": "0.5"}, marks=pytest.mark.slow),
     ],
     ids=["narrow", "wide", "sign"],

@@ -16,7 +16,7 @@ from replica.expr.average import GaussianAverage
 from replica.expr.logsum import stable_log
 from replica.lowering.printer import compile_kernel
 from replica.lowering.program import Program, lower
-from replica.symbols import PARAMETERS, A, B, V, h, omega, parameter_symbol, q_hat, y
+from replica.symbols import A, B, V, h, omega, parameter_symbol, q_hat, y
 from solvers.backends.float64 import Float64
 from solvers.quadrature.spectral import stieltjes_at
 
@@ -78,7 +78,7 @@ def input_functions(prior: Any) -> Callable[..., tuple[Any, Any]]:
     """
     function = prior.denoiser()
     names = tuple(p.name for p in prior.parameters)
-    program = lower([function, function.diff(B)], [A, B, *(PARAMETERS[name] for name in names)])
+    program = lower([function, function.diff(B)], [A, B, *(parameter_symbol(p) for p in prior.parameters)])
 
     def evaluate(precision: float, field: Any, parameters: Mapping[str, float]) -> tuple[Any, Any]:
         arguments = [precision, field, *(parameters[name] for name in names)]
@@ -97,7 +97,10 @@ def _run(program: Program, shape: tuple[int, ...], arguments: list[Any]) -> tupl
 
 @lru_cache(maxsize=32)
 def hilbert_transform(model: Any) -> Callable[..., Any]:
-    """(x, q_hat, parameters) -> h(x) of the law of Y Y^T/L, Y = S + Z/sqrt(q_hat), for d <= L."""
+    """(x, q_hat, parameters) -> h(x) of the law of Y = S + Z/sqrt(q_hat) that the prior states.
+
+    That of Y Y^T/L for d <= L, or of the eigenvalues of a symmetric Y.
+    """
     law = model.prior.observed_law(q_hat)
     symbols = {p.name: s for p, s in model.parameter_symbols()}
     names = tuple(p.name for p in model.prior.parameters)

@@ -26,7 +26,7 @@ from replica.simulation.sizes import (
     size_asked,
 )
 from replica.simulation.state_evolution import state_evolution
-from replica.symbols import PARAMETERS
+from replica.symbols import parameter_symbol
 from solvers.errors import InputError
 from solvers.simulate.amp import AmpRun, Denoiser, gamp, separable
 from solvers.simulate.instances import (
@@ -193,7 +193,10 @@ def _vector(model: Any, sizes: VectorSizes, params: Mapping[str, Fraction]) -> _
 
 def prior_moments(prior: Any, values: Mapping[str, Fraction]) -> tuple[float, float]:
     """Mean and variance of a coordinate."""
-    at = {PARAMETERS[name]: sp.Rational(v.numerator, v.denominator) for name, v in values.items()}
+    at = {
+        parameter_symbol(p): sp.Rational(values[p.name].numerator, values[p.name].denominator)
+        for p in prior.parameters
+    }
     mean = sp.sympify(prior.mean).subs(at)
     return float(mean), float(sp.sympify(prior.second_moment).subs(at) - mean**2)
 

@@ -113,7 +113,7 @@ def exact_errors(N, lam, seeds):
     return np.concatenate(found)
 
 
-@pytest.mark.parametrize("lam", [2, 4])
+@pytest.mark.parametrize("lam", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_exact_enumeration_drifts_to_the_theory(lam):
     """The exact mmse at N = 8, 11 and 14, continued linearly in 1/N to N = infinity."""
     theory = solve(SpikedMatrix(), lam=lam)["matrix_mmse"]
