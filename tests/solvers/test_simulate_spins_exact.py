@@ -188,6 +188,16 @@ def test_tap_fails_below_the_almeida_thouless_line():
     assert all(run.change[-1] > 0.01 for run in outcomes[3:])
 
 
+@pytest.mark.slow
+def test_rates_of_convergence_follow_the_almeida_thouless_eigenvalue():
+    """On average over samples; near the line single ones fail first, as one slow mode of J decides."""
+    for T in (0.68, 0.73, 0.8, 0.9):
+        rng = generator(12)
+        runs = [tap_iterate(sk_spins(2500, rng).couplings[2][0], T, 0.5) for _ in range(4)]
+        assert all(run.outcome is TapOutcome.CONVERGED for run in runs)
+        assert np.mean([run.rate() for run in runs]) == pytest.approx(replica_symmetric(T, 0.5)[1], abs=0.04)
+
+
 def test_tap_free_entropy_is_stationary_at_its_solution():
     J = sk_spins(40, generator(7), field=0.5).couplings[2][0]
     run = tap_iterate(J, 1.2, 0.5, tolerance=1e-14)
@@ -224,6 +234,13 @@ def test_quench_ends_in_a_local_minimum():
     assert np.all(run.energy <= system.energy(start) / 150 + 1e-12)
     short = quench(system, start, sweeps=1)
     assert short.outcome is QuenchOutcome.SWEEP_LIMIT
+    cubic = gaussian_spins(12, {2: 0.5, 3: 0.5}, rng, samples=2, field=0.1)
+    run = quench(cubic, 2.0 * rng.integers(0, 2, (2, 12, 5)) - 1)
+    assert np.all(run.settled)
+    for i in range(12):
+        flipped = run.spins.copy()
+        flipped[:, i] *= -1
+        assert np.all(cubic.energy(flipped) / 12 > run.energy)
 
 
 def test_spins_without_a_field_keep_their_value():
