@@ -31,16 +31,20 @@ class SignalHalf:
     power: float = 1.0
 
     def __call__(
-        self, q_hat: np.ndarray, tolerance: float, floor: float = 0.1, level: int = LEVELS.start
+        self,
+        q_hat: np.ndarray,
+        tolerance: float,
+        floor: float = 0.1,
+        levels: tuple[int, int] = (LEVELS.start, FINEST),
     ) -> Batch:
-        """v, dv/dq_hat and the error of v, clipped to [1e-300, v(0)]; quadratures begin at ``level``."""
+        """v, dv/dq_hat and the error of v, clipped to [1e-300, v(0)]; quadratures at ``levels``."""
+        level = levels[0]
         with np.errstate(all="ignore"):
             s = np.log(q_hat)
             near = s <= self.last
             v = self.value * np.exp(-self.power * (s - self.last))
             slope, error = -self.power * v / q_hat, CONTINUED * v
         if np.any(near):
-            levels = (level, FINEST)
             here, level = evaluate_levels(
                 self.problem.signal, BACKEND, q_hat[near], self.parameters, tolerance, floor, levels
             )

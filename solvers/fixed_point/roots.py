@@ -59,7 +59,7 @@ def _pass(
 ) -> tuple[Pass, tuple[int, int]]:
     """A pass of updates, with quadratures from ``levels`` (signal, output) on; the levels that sufficed."""
     q_hat = np.exp(s)
-    inner, first = half(q_hat, tolerance, level=levels[0])
+    inner, first = half(q_hat, tolerance, levels=(levels[0], FINEST))
     outer, second = evaluate_levels(
         problem.output, BACKEND, inner.value, output, tolerance, levels=(levels[1], FINEST)
     )

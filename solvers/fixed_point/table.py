@@ -24,7 +24,8 @@ FARTHEST = 1e200  # highest q_hat looked at, by the continued law
 DECADES_APART = 2  # between grid points there
 CUBIC_STEPS = 7
 ROUGH = 0.01  # tolerance at the ends
-ROUGH_LEVELS = ((3, 3), (2, 3))  # levels of an average, of nested averages, at small v
+ROUGH_LEVELS = (2, 3)  # levels of nested averages at small v
+SMALL = (1e-10, 1e-12, 1e-30, 1e-32)  # v that tell whether q_hat stays finite as v -> 0
 THINNED = 4
 CLEAR = 4  # errors of f beyond which its sign is clear
 SPECTRAL_TOLERANCE = 1e-10  # of v from a spectral law
@@ -69,14 +70,12 @@ class Brackets:
 
 def grid_of(problem: PairProblem, error_at_zero: float, output: Mapping[str, np.ndarray]) -> Grid:
     """Grid of s = log q_hat that holds every solution."""
-    at_zero = _at(problem, output, (error_at_zero,), (LEVELS.start, FINEST))[0]
-    levels = ROUGH_LEVELS[problem.nested]
-    small = _at(problem, output, (1e-10, 1e-12), levels)
+    at_zero, small, smaller = _at_ends(problem, error_at_zero, output)
     points = at_zero.size
     at_zero = np.where(np.abs(at_zero) < SILENT, 0.0, at_zero)
     at_one = np.where(small[1] > 1.5 * small[0], np.inf, small[1])
     if not np.all(np.isfinite(at_one)):  # a noise of 1e-10 still saturates, later
-        smaller = _at(problem, output, (1e-30, 1e-32), levels)
+        smaller = smaller or _at(problem, output, SMALL[2:], ROUGH, ROUGH_LEVELS)
         saturated = np.isfinite(smaller[1]) & (smaller[1] <= 1.5 * smaller[0])
         at_one = np.where(np.isfinite(at_one) | ~saturated, at_one, smaller[1])
     finite = at_one[np.isfinite(at_one)]
@@ -99,17 +98,33 @@ def _continued(half: SignalHalf, grid: Grid, v: np.ndarray) -> SignalHalf:
     return replace(half, last=last, value=v[-1], power=float(np.nan_to_num(power, nan=1.0)))
 
 
+def _at_ends(
+    problem: PairProblem, error_at_zero: float, output: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
+    """q_hat of each point at the largest v and at two small v; also at two smaller ones where that is cheap:
+    all averages are then evaluated together.
+    """
+    every = (LEVELS.start, FINEST)
+    if problem.nested:
+        at_zero = _at(problem, output, (error_at_zero,), ROUGH, every)[0]
+        return at_zero, _at(problem, output, SMALL[:2], ROUGH, ROUGH_LEVELS), []
+    tolerance = (ROUGH, *(np.inf for _ in SMALL))
+    at_zero, *small = _at(problem, output, (error_at_zero, *SMALL), tolerance, every)
+    return at_zero, small[:2], small[2:]
+
+
 def _at(
     problem: PairProblem,
     output: Mapping[str, np.ndarray],
     errors: tuple[float, ...],
+    tolerance: Any,
     levels: tuple[int, int],
 ) -> list[np.ndarray]:
-    """q_hat of each point at some v, to two digits or to 1e-13."""
+    """q_hat of each point at some v, to the tolerance (one, or one for each v) or to 1e-13."""
     points = len(next(iter(output.values())))
     several = {name: np.tile(values, len(errors)) for name, values in output.items()}
-    v, floor = np.repeat(errors, points), SILENT / ROUGH
-    value = evaluate_levels(problem.output, BACKEND, v, several, ROUGH, floor, levels).result.value
+    v, allowed = np.repeat(errors, points), np.repeat(np.broadcast_to(tolerance, len(errors)), points)
+    value = evaluate_levels(problem.output, BACKEND, v, several, allowed, SILENT / ROUGH, levels).result.value
     return list(value.reshape(-1, points))
 
 
@@ -122,7 +137,9 @@ def tabulated(half: SignalHalf, grid: Grid) -> tuple[SignalHalf, Evaluation]:
     """v on the grid; the half is continued beyond the last q_hat that doubles take."""
     q_hat = np.exp(grid.s)
     tolerance = SPECTRAL_TOLERANCE if half.problem.spectral else TABLE_TOLERANCE
-    v = half(q_hat[: grid.table], tolerance, 0.0).result
+    cheap = not (half.problem.spectral or half.problem.nested)
+    levels = (LEVELS.start + 1, TABLE_FINEST) if cheap else (LEVELS.start, FINEST)
+    v = half(q_hat[: grid.table], tolerance, 0.0, levels).result
     if grid.table == grid.s.size:
         return half, v
     half = _continued(half, grid, v.value)
