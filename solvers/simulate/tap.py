@@ -52,17 +52,19 @@ class TapRun:
         """Steps made."""
         return len(self.change)
 
-    def rate(self) -> float:
-        """Factor of the mean square move per step over the second half: beta^2 E sech^4 at large N.
+    def rate(self, first: int | None = None, last: int | None = None) -> float:
+        """Factor of the mean square move per step, fitted to steps `first` to `last` or to the second half.
+
+        At large N it is beta^2 E sech^4; at finite N the last steps follow the slowest mode of the sample.
 
         Raises:
-            InputError: fewer than eight steps, or moves that reached 0.
+            InputError: fewer than four steps, or moves that reached 0.
         """
-        late = self.change[len(self.change) // 2 :]
-        if len(self.change) < 8 or np.any(late <= 0):
-            raise InputError("a rate of convergence needs at least eight steps that move")
-        steps = np.arange(len(late))
-        return float(np.exp(2 * np.polyfit(steps, np.log(late), 1)[0]))
+        start = len(self.change) // 2 if first is None else first - 1
+        moves = self.change[max(start, 0) : last]
+        if len(moves) < 4 or np.any(moves <= 0):
+            raise InputError("a rate of convergence needs at least four steps that move")
+        return float(np.exp(2 * np.polyfit(np.arange(len(moves)), np.log(moves), 1)[0]))
 
 
 def tap_iterate(

@@ -188,14 +188,37 @@ def test_tap_fails_below_the_almeida_thouless_line():
     assert all(run.change[-1] > 0.01 for run in outcomes[3:])
 
 
-@pytest.mark.slow
-def test_rates_of_convergence_follow_the_almeida_thouless_eigenvalue():
-    """On average over samples; near the line single ones fail first, as one slow mode of J decides."""
-    for T in (0.68, 0.73, 0.8, 0.9):
-        rng = generator(12)
-        runs = [tap_iterate(sk_spins(2500, rng).couplings[2][0], T, 0.5) for _ in range(4)]
-        assert all(run.outcome is TapOutcome.CONVERGED for run in runs)
-        assert np.mean([run.rate() for run in runs]) == pytest.approx(replica_symmetric(T, 0.5)[1], abs=0.04)
+def predicted_moves(T, h, steps):
+    """E (m^t - m^{t-1})^2 of state evolution: the fields of two steps are Gaussian, with the overlaps of the
+    steps before as their covariance."""
+    z, w = np.polynomial.hermite_e.hermegauss(60)
+    w = w / w.sum()
+    before, now, both, moves = 0.0, 0.0, 0.0, []
+    for step in range(steps):
+        first = math.sqrt(before) * z[:, None]
+        slope = both / math.sqrt(before) if before > 0 else 0.0
+        second = slope * z[:, None] + math.sqrt(max(now - slope**2, 0)) * z
+        # before the first step m is 0, whatever the field
+        old = np.tanh((h + first) / T) if step > 0 else np.zeros((1, 1))
+        new = np.tanh((h + second) / T)
+        moves.append(w @ (new - old) ** 2 @ w)
+        before, now, both = w @ (old + 0 * new) ** 2 @ w, w @ new**2 @ w, w @ (old * new) @ w
+    return np.array(moves)
+
+
+def test_moves_of_the_iteration_follow_state_evolution():
+    """On both sides of the Almeida-Thouless line; above it they shrink by beta^2 E sech^4 a step in the end."""
+    rng = generator(12)
+    samples = [sk_spins(1000, rng).couplings[2][0] for _ in range(16)]
+    for T in (0.4, 0.6, 0.8, 1.0):
+        found = np.mean([tap_iterate(J, T, 0.5, iterations=8).change ** 2 for J in samples], axis=0)
+        assert found == pytest.approx(predicted_moves(T, 0.5, 8), rel=0.1)
+    for T in (0.6, 0.8):
+        moves = predicted_moves(T, 0.5, 60)
+        assert moves[-1] / moves[-2] == pytest.approx(replica_symmetric(T, 0.5)[1], abs=1e-3)
+    below = predicted_moves(0.4, 0.5, 300)
+    assert below[-1] == pytest.approx(below[-2], rel=1e-6)
+    assert below[-1] > 0.01
 
 
 def test_tap_free_entropy_is_stationary_at_its_solution():
