@@ -93,7 +93,7 @@ def test_first_samples_do_not_depend_on_their_number():
     ("weights", "size"), [({2: 0.5}, 150), ({1: 0.5, 2: 0.5}, 20), ({2: 0.2, 3: 0.5, 4: 0.4}, 9)]
 )
 def test_sweep_is_the_plain_loop_over_sites(rule, weights, size):
-    """Blocks of sites (three of them at N = 150) change nothing: same thresholds, same spins."""
+    """Blocks of sites (five of them at N = 150) change nothing: same thresholds, same spins."""
     rng = generator(2)
     system = gaussian_spins(size, weights, rng, samples=2, field=0.3)
     spins = random_signs(rng, 2, size, 4)
