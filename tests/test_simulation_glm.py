@@ -371,5 +371,5 @@ def test_thirty_random_points_agree():
     print("no derivation:", without, "undecided:", undecided, "wrong:", wrong, sep="\n")
     assert not failed
     assert not wrong
-    assert len(undecided) <= 2
-    assert len(scores) >= 30
+    assert len(undecided) <= 1
+    assert len(scores) >= 34
