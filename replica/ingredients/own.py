@@ -38,7 +38,7 @@ from replica.expr.stable import log_ndtr, ndtr, normal_density
 from replica.ingredients.channels import Channel
 from replica.ingredients.priors import Prior
 from replica.parameters import Parameter, parse_number
-from replica.symbols import PARAMETERS, A, B, V, h, omega, parameter_symbol, x, y
+from replica.symbols import PARAMETERS, A, B, h, parameter_symbol, x, y
 from solvers.errors import InputError
 
 TOLERANCE = 1e-8
@@ -124,25 +124,6 @@ class ExpressionChannel(Channel):
     def symmetric(self) -> bool:
         """Whether P(y|h) = P(y|-h), as expanded expressions."""
         return sp.expand(self.density(y, h) - self.density(y, -h)) == 0
-
-    def at(self, values: Mapping[str, Any]) -> Channel:
-        """The channel itself, on the way to numbers.
-
-        Raises
-        ------
-        InputError
-            Outputs without end and an evidence without closed form: both sides of g_out = Z_out'/Z_out
-            underflow in the tails of y, and no number would come of it.  The derivation stands.
-        """
-        unbounded = self.outputs == sp.S.Reals or (
-            isinstance(self.outputs, sp.Interval) and not (self.outputs.inf + self.outputs.sup).is_finite
-        )
-        if unbounded and self._average(self.formula, omega, V).has(GaussianAverage):
-            raise InputError(
-                f"no numbers for P(y|h) = {self.formula}: its average over a Gaussian field has no closed "
-                "form, and y is unbounded; take outputs that are finitely many, counts or a bounded interval"
-            )
-        return self
 
     def noiseless(self, values: Mapping[str, Any]) -> bool:
         """Whether each probability is a sum of steps in h, and 0 or 1."""

@@ -22,6 +22,7 @@ import sympy as sp
 
 from replica.expr.average import GaussianAverage, OutputSum
 from replica.expr.binder import Binder
+from replica.lowering.jets import output_average
 
 
 def path_derivative(expr: sp.Expr, p: sp.Symbol) -> sp.Expr:
@@ -45,6 +46,11 @@ def _along(expr: Any, motion: Mapping[sp.Symbol, sp.Expr]) -> sp.Expr:
     if not moving:
         return sp.S.Zero
     if isinstance(expr, GaussianAverage):
+        form = output_average(expr)
+        if form is not None and set(motion.values()) == {sp.S.One} and len(motion) == 1:
+            slope = form.derivative(moving[0])
+            if slope is not None:
+                return slope.expression()
         node = expr.renamed()
         x, mean, variance = node.var, node.mean, node.variance
         velocity = _along(mean, motion) + _along(variance, motion) * (x - mean) / (2 * variance)

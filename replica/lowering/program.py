@@ -17,6 +17,8 @@ import sympy as sp
 
 from replica.expr.average import GaussianAverage, MixedOutputs, OutputSum
 from replica.expr.spectral import SpectralIntegral, unfold_parts
+from replica.lowering.jets import output_average
+from replica.lowering.outputs import OutputsBlock, outputs_block
 from replica.lowering.parity import is_even
 from replica.lowering.printer import LoweringError, compile_kernel
 from replica.lowering.switches import decay_scales, switches_of
@@ -205,7 +207,7 @@ class Program:
     Arguments are scalars or arrays that broadcast together; so are the values.
     """
 
-    blocks: tuple[_LineBlock | _CountBlock | _Sum | _SpectralBlock, ...]
+    blocks: tuple[_LineBlock | OutputsBlock | _CountBlock | _Sum | _SpectralBlock, ...]
     kernel: Kernel
     sensitivity: Kernel  # -> d(value)/d(average), average by average, value by value
 
@@ -365,7 +367,8 @@ def _group_key(binder: Any) -> Any:
     if isinstance(binder, SpectralIntegral):
         return ("spectral", binder.law)
     if isinstance(binder, GaussianAverage):
-        return ("gaussian", binder.mean, binder.variance)
+        found = output_average(binder)
+        return ("gaussian", binder.mean, binder.variance) if found is None else ("unbounded", *found.law)
     outputs = binder.outputs
     if isinstance(outputs, sp.FiniteSet):
         return ("finite", outputs)
@@ -408,6 +411,13 @@ def _gaussian_block(
         program,
         counted,
     )
+
+
+def _unbounded_block(
+    members: Sequence[Any], arguments: Sequence[sp.Symbol], counted: tuple[bool, ...]
+) -> OutputsBlock | _LineBlock:
+    forms = [form for m in members if (form := output_average(m)) is not None]
+    return outputs_block(forms, arguments, counted) or _gaussian_block(members, arguments, counted)
 
 
 def _output_block(
@@ -460,6 +470,7 @@ def _spectral_block(
 _BUILDERS: dict[str, Callable[..., Any]] = {
     "spectral": _spectral_block,
     "gaussian": _gaussian_block,
+    "unbounded": _unbounded_block,
     "outputs": _output_block,
     "finite": _finite_block,
     "count": _count_block,

@@ -135,7 +135,7 @@ def test_a_link_without_closed_form_against_nested_quadrature(channel, probabili
 
 
 def test_a_cubic_link_with_gaussian_noise():
-    """The evidence and g_out are averages that agree with quadrature; equations stand, numbers are refused."""
+    """The evidence and g_out are averages that agree with quadrature; the equations stand."""
     point = {y: sp.Rational(3, 10), omega: sp.Rational(1, 2), V: sp.Rational(4, 5), delta: sp.Rational(1, 2)}
 
     def average(f):
@@ -150,8 +150,6 @@ def test_a_cubic_link_with_gaussian_noise():
     assert slope[0] == pytest.approx(float((first / evidence - 0.5) / 0.8), rel=1e-3)
     model = TeacherStudent(Rademacher(), LINK)
     assert len(model.derive().steps) > 3
-    with pytest.raises(InputError, match="no closed form, and y is unbounded"):
-        solve(model, alpha=1, delta=0.5)
     drawn = LINK.sample(np.full(100_000, 1.2), np.random.default_rng(0), delta=0.5)
     np.testing.assert_allclose([drawn.mean(), drawn.var()], [1.2**3, 0.5], atol=0.01)
 

@@ -1,0 +1,197 @@
+"""log Z and the tilted averages Z^(k)/Z of an evidence Z = E_{h ~ N(omega, V)} P(y|h) without closed form.
+
+With l = log P and <f> = E[P f]/E[P], dZ/domega = Z <l'>, and in general Z^(k) = Z <r_k> with
+r_(k+1) = r_k' + r_k l'.  The sums run over nodes clustered at the peaks of P(y|h) N(h; omega, V) and weigh by exp(l - its maximum):
+nothing is 0/0 where P underflows, and a P(y|h) much narrower than the Gaussian costs no more nodes.
+"""
+
+# SymPy's annotations say Basic (or a class) for what is an expression:
+# pyright: reportReturnType=false, reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false, reportOperatorIssue=false, reportAssignmentType=false
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import sympy as sp
+
+from replica.expr.logsum import stable_log
+from replica.lowering.jets import FIELD, JET, OUTPUT
+from replica.lowering.printer import LoweringError, compile_kernel
+from replica.lowering.switches import switches_of
+from solvers.backends.float64 import Float64
+from solvers.quadrature.clustered import as_numbers
+from solvers.quadrature.peaks import Peaks, find_peaks, improved, narrowed, peaked_line, trimmed
+from solvers.quadrature.rules import gaussian_reach, peaked_sum
+
+_FLOAT = Float64()
+LOG = sp.Symbol("log_Z", real=True)
+TILT = (sp.S.One, *(sp.Symbol(f"T_{k}", real=True) for k in range(1, len(JET))))
+"""log Z and Z^(k)/Z as letters."""
+WIDE = 60.0
+"""Widths of a peak in a line from which it is worth looking where it may end."""
+STEPS = 1
+"""Newton steps from where a Gaussian likelihood would have its peak."""
+
+
+class Tilted(NamedTuple):
+    """log Z and the ratios Z^(k)/Z for k = 1, 2, ..., and an error of each."""
+
+    values: tuple[Any, ...]
+    errors: tuple[Any, ...]
+
+
+def in_tilts(body: sp.Expr) -> sp.Expr:
+    """An expression in the letters of the jet, in log Z and the ratios."""
+    scale = sp.Dummy("Z", positive=True)
+    ratios = {letter: scale * tilt for letter, tilt in zip(JET, TILT, strict=True)}
+    body = body.subs(ratios, simultaneous=True)
+    if not body.is_Mul or body.has(sp.Add):
+        body = sp.factor(sp.expand(body))  # Z to the first power: no power of it overflows
+    return body.subs(scale, sp.exp(LOG))
+
+
+def order_of(bodies: Sequence[sp.Expr]) -> int:
+    """The highest derivative in expressions in the letters of the jet."""
+    return max((k for k, letter in enumerate(JET) if any(b.has(letter) for b in bodies)), default=0)
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """log P(y|h) as lowered functions of (backend, *arguments, y, h)."""
+
+    slopes: Callable[..., tuple[Any, ...]]  # log P and two derivatives
+    tilts: Callable[..., tuple[Any, ...]]  # log P, r_1, r_2, ...
+    kinks: Callable[..., tuple[Any, ...]]  # of (backend, *arguments, y): centre, width, ... in h
+    order: int
+
+    def log_weight(self, arguments: Sequence[Any], output: Any) -> Any:
+        """Log P and two derivatives at h of shape (points, any), in doubles."""
+        columns = [a if np.ndim(a) == 0 else a[:, None] for a in arguments]
+
+        def evaluate(h: Any) -> Any:
+            with np.errstate(all="ignore"):
+                found = self.slopes(_FLOAT, *columns, output[:, None], h)
+            return tuple(np.broadcast_to(v, h.shape) for v in found)
+
+        return evaluate
+
+    def peaks(self, arguments: Sequence[Any], output: Any, mean: Any, variance: Any) -> Peaks:
+        """Peaks of P(y|h) N(h; mean, variance), all of shape (points,), in doubles."""
+        return find_peaks(self.log_weight(arguments, output), mean, variance)
+
+    def averages(
+        self,
+        backend: Any,
+        level: int,
+        arguments: Sequence[Any],
+        output: Any,
+        mean: Any,
+        variance: Any,
+        peaks: Peaks,
+    ) -> Tilted:
+        """Log Z and the ratios on points (one-dimensional arrays; arguments may be scalars), given the peaks
+        of P times a wider Gaussian.
+        """
+        floats = [backend.to_float(a) if np.ndim(a) else float(backend.to_float(a)) for a in arguments]
+        y, m, v = (backend.to_float(a) for a in (output, mean, variance))
+        with np.errstate(all="ignore"):
+            places, widths = self._inner_peaks(floats, y, m, v, peaks)
+            negligible = gaussian_reach(backend) ** 2 / 2
+            reach = gaussian_reach(backend) * np.sqrt(v)
+            filled = np.where(np.isfinite(places), places, m[:, None])
+            ends = (np.minimum(filled.min(axis=1), m) - reach, np.maximum(filled.max(axis=1), m) + reach)
+            if places.shape[1] == 1 and np.any(ends[1] - ends[0] > WIDE * widths[:, 0]):
+                ends = trimmed(
+                    self.log_weight(floats, y), places, widths, m[:, None], v[:, None], ends, negligible
+                )
+            kinks = [np.broadcast_to(k, y.shape) for k in self.kinks(_FLOAT, *floats, y)]
+            switches = [(places[:, k], widths[:, k]) for k in range(1, places.shape[1])]
+            switches += zip(kinks[::2], kinks[1::2], strict=True)
+        h, weights = peaked_line(backend, level, places[:, 0], widths[:, 0], switches, ends)
+        columns = [a if np.ndim(a) == 0 else a[:, None] for a in arguments]
+        log, *ratios = self.tilts(backend, *columns, output[:, None], h)
+        exponent = log - (h - mean[:, None]) ** 2 / (2 * variance[:, None])
+        sizes = backend.to_float(exponent)
+        top = sizes.max(axis=1)
+        if not np.all(np.isfinite(top)):  # log 0, or inf - inf far out, where P is 0
+            sizes = np.where(sizes < np.inf, sizes, -np.inf)
+            top = sizes.max(axis=1)
+            top = np.where(np.isfinite(top), top, 0.0)
+            exponent = np.where(np.isfinite(sizes), exponent, backend.rational(-(10**6), 1))
+            ratios = [np.where(np.isfinite(sizes), r, 0 * h) for r in ratios]
+        terms = weights * backend.exp(exponent - as_numbers(backend, top)[:, None])
+        total = peaked_sum(backend, terms)
+        zero = ~(backend.to_float(total.value) > 0)
+        z = np.where(zero, 1 + 0 * total.value, total.value)
+        size = backend.to_float(z)
+        doubt = total.error / size
+        gauss = backend.log(2 * backend.pi * variance) / 2
+        values = [np.where(zero, -np.inf, as_numbers(backend, top) + backend.log(z) - gauss)]
+        errors = [doubt]
+        for ratio in ratios:
+            part = peaked_sum(backend, terms * ratio)
+            values.append(part.value / z)
+            errors.append(part.error / size + np.abs(backend.to_float(values[-1])) * doubt)
+        return Tilted(tuple(values), tuple(errors))
+
+    def height(self, arguments: Any, y: Any, omega: Any, noise: Any, peaks: Peaks) -> Any:
+        """About log Z at omega of shape (points, any): the highest value of log P - (h - omega)^2/(2 V)."""
+        count = omega.shape[1]
+        repeated = [a if np.ndim(a) == 0 else np.repeat(a, count) for a in arguments]
+        outputs, m, v = np.repeat(y, count), omega.reshape(-1), np.repeat(noise, count)
+        wide = Peaks(*(np.repeat(p, count, axis=0) for p in peaks))
+        place, _ = self._inner_peaks(repeated, outputs, m, v, wide)
+        log = self.log_weight(repeated, outputs)(place)[0] - (place - m[:, None]) ** 2 / (2 * v[:, None])
+        return np.nanmax(np.where(np.isfinite(log), log, -np.inf), axis=1).reshape(omega.shape)
+
+    def _inner_peaks(self, arguments: Any, y: Any, m: Any, v: Any, peaks: Peaks) -> tuple[Any, Any]:
+        """Places and widths of the peaks of P N(m, v), the highest first, from those of a wider Gaussian."""
+        m, v = m[:, None], v[:, None]
+        gain = v / (1 + peaks.sharpness * v)
+        place = m + gain * (peaks.slope + peaks.sharpness * (peaks.place - m))
+        log_weight = self.log_weight(arguments, y)
+        if place.shape[1] == 1:
+            place, width = improved(log_weight, place, m, v, STEPS, 3 * np.sqrt(v))
+            place = np.where(np.isfinite(place), place, m)
+            return place, narrowed(log_weight, place, width, m, v)
+        place, width = improved(log_weight, place, m, v, STEPS, 3 * np.sqrt(v))
+        width = narrowed(log_weight, place, width, m, v)
+        height = log_weight(place)[0] - (place - m) ** 2 / (2 * v)
+        order = np.argsort(-np.where(np.isfinite(height), height, -np.inf), axis=1)
+        place, width = np.take_along_axis(place, order, axis=1), np.take_along_axis(width, order, axis=1)
+        place[:, 0] = np.where(np.isfinite(place[:, 0]), place[:, 0], m[:, 0])
+        return place, width
+
+
+def likelihood(density: sp.Expr, order: int, arguments: Sequence[sp.Symbol]) -> Likelihood:
+    """Lower log P and the ratios up to an order; the density in OUTPUT and FIELD.
+
+    Raises
+    ------
+    LoweringError
+        Something without a lowering in them: a step in h has a DiracDelta in its derivative.
+    """
+    log = stable_log(density)
+    ratios = [sp.S.One]
+    for _ in range(order):
+        ratios.append(ratios[-1].diff(FIELD) + ratios[-1] * log.diff(FIELD))
+    names = [*arguments, OUTPUT, FIELD]
+    slope = log.diff(FIELD)
+    bodies = [log, *ratios[1:]]
+    found: list[sp.Expr] = []
+    for switch in switches_of(bodies, FIELD):
+        try:
+            compile_kernel(list(switch), names[:-1])
+        except LoweringError:
+            continue
+        found.extend(switch)
+    return Likelihood(
+        compile_kernel([log, slope, slope.diff(FIELD)], names),
+        compile_kernel(bodies, names),
+        compile_kernel(found, names[:-1]),
+        order,
+    )
