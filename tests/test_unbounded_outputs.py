@@ -92,7 +92,10 @@ def test_rare_counts_say_as_much_as_their_rate(v):
     assert conjugate(RARELY, v).value[0] == pytest.approx(expected, rel=30 * np.exp(-RARE))
 
 
-@pytest.mark.parametrize("channel", [PoissonNoise(), WAITING], ids=["poisson", "waiting"])
+@pytest.mark.parametrize(
+    "channel",
+    [pytest.param(PoissonNoise(), id="poisson"), pytest.param(WAITING, id="waiting", marks=pytest.mark.slow)],
+)
 def test_the_derivatives_of_phi_and_of_q_hat(channel):
     """dPhi/dq = (output(q) - q_hat)/2 at fixed q_hat, and the slope of output, by differences."""
     problem = pair_problem(TeacherStudent(Rademacher(), channel))
@@ -118,7 +121,7 @@ def test_gauss_rules_for_sums_are_exact_for_polynomials():
         assert block.weights @ values == pytest.approx(exact.sum(), rel=1e-12)
     decay = np.exp(-block.nodes / 20)
     missed = abs(block.weights @ decay - np.exp(-whole.nodes / 20).sum())
-    assert missed < block_error(block, decay) < 1e-2 * (block.weights @ decay)
+    assert missed < block_error(block, decay) < 0.1 * (block.weights @ decay)
 
 
 def test_a_likelihood_far_in_the_tails_of_the_field():

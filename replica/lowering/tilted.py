@@ -1,8 +1,9 @@
 """log Z and the tilted averages Z^(k)/Z of an evidence Z = E_{h ~ N(omega, V)} P(y|h) without closed form.
 
 With l = log P and <f> = E[P f]/E[P], dZ/domega = Z <l'>, and in general Z^(k) = Z <r_k> with
-r_(k+1) = r_k' + r_k l'.  The sums run over nodes clustered at the peaks of P(y|h) N(h; omega, V) and weigh by exp(l - its maximum):
-nothing is 0/0 where P underflows, and a P(y|h) much narrower than the Gaussian costs no more nodes.
+r_(k+1) = r_k' + r_k l'.  The sums run over nodes clustered at the peaks of P(y|h) N(h; omega, V) and weigh
+by exp(l - its maximum): nothing is 0/0 where P underflows, and a P(y|h) much
+narrower than the Gaussian costs no more nodes.
 """
 
 # SymPy's annotations say Basic (or a class) for what is an expression:

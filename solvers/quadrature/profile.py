@@ -1,4 +1,4 @@
-"""Where the outputs of a channel lie: the peaks of P(y|h) at a few fields, their widths and reach, in doubles.
+"""Where the outputs of a channel lie: the peaks of P(y|h) at a few fields, their width, reach, in doubles.
 
 Found by looking: a geometric grid of y, then smaller and smaller ones around the best point.  What is found
 steers nodes only.
