@@ -144,7 +144,7 @@ def roots_at(
     q_hat = np.exp(s - last)
     v = inner.value - inner.slope * q_hat * last
     both = {**{name: np.full(s.size, value) for name, value in half.parameters.items()}, **mine}
-    phi = _batch_entropy(problem, q_hat, v, both, max(landing.levels))
+    phi = _batch_entropy(problem, q_hat, v, both, min(landing.levels))
     stiffness = np.maximum(np.abs(1 - gain), 1e-12)
     with np.errstate(all="ignore"):  # at q = 0 an even channel says nothing
         passed = np.abs(outer.slope) / outer.value
