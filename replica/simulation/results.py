@@ -64,8 +64,8 @@ class Simulation:
     state_evolution:
         The mse predicted after each iteration, without damping.
     start:
-        "uninformed" (from the prior mean; for a spike of mean zero from an overlap of 1/100), "informed" (near
-        the signal), or "global" for the one minimum of a risk.
+        "uninformed" (from the prior mean; for a spike of mean zero from an overlap of 1/100), "informed"
+        (near the signal), or "global" for the one minimum of a risk.
     """
 
     params: Mapping[str, Fraction]
