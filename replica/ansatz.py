@@ -136,6 +136,15 @@ class BayesOptimal:
         return tuple({n: size} for size in (1, 3, 5))
 
 
+def by_name(name: str) -> ReplicaSymmetric | KStepRSB:
+    """ "rs", or "1rsb", "2rsb", ... as on the command line; InputError otherwise."""
+    if name == "rs":
+        return ReplicaSymmetric()
+    if name[:-3].isdecimal() and name.endswith("rsb"):
+        return KStepRSB(int(name[:-3]))
+    raise InputError(f"the ansatz must be rs, 1rsb, 2rsb, ..., not {name!r}")
+
+
 Ansatz = ReplicaSymmetric | KStepRSB | BayesOptimal
 
 

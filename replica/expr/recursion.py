@@ -15,13 +15,16 @@ the derivative of a recursion is a recursion.  G. Parisi, J. Phys. A 13 (1980) 1
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import sympy as sp
+from sympy.core.function import ArgumentIndexError
 from sympy.printing.precedence import PRECEDENCE
 
 from replica.expr.average import GaussianAverage
 from replica.expr.binder import Binder
+from replica.expr.logsum import stable_log
 from replica.expr.stable import log2cosh
 
 
@@ -175,6 +178,61 @@ class Tilted(_Level):
         if self.observable.is_Add:
             observable = rf"\left({observable}\right)"
         return rf"\frac{{{law}\left[{weight}\,{observable}\right]}}{{{law}\left[{weight}\right]}}"
+
+
+class KinkLevel(sp.Function):
+    r"""phi(w, v, a) = (1/a) log E_{u ~ N(w, v)} exp(a |u|), and its derivatives, by name: a spin at T = 0.
+
+    The last two arguments count derivatives in w and in a.  dphi/dv = (phi'' + a phi'^2)/2, as for any level.
+
+    >>> w = sp.Symbol("w", real=True)
+    >>> v, a = sp.symbols("v a", positive=True)
+    >>> KinkLevel(w, v, a, 0, 0).diff(w)
+    KinkLevel(w, v, a, 1, 0)
+    """
+
+    nargs = (5,)
+    is_real = True
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """In w and in a; in v for phi itself."""
+        *at, in_w, in_a = self.args
+        if argindex == 1:
+            return KinkLevel(*at, in_w + 1, in_a)
+        if argindex == 2 and in_w == in_a == 0:
+            return (KinkLevel(*at, 2, 0) + at[2] * KinkLevel(*at, 1, 0) ** 2) / 2
+        if argindex == 3:
+            return KinkLevel(*at, in_w, in_a + 1)
+        raise ArgumentIndexError(self, argindex)
+
+    def closed(self) -> sp.Expr:
+        """In error functions, without overflow."""
+        *at, in_w, in_a = self.args
+        return kink_closed_form(int(in_w), int(in_a)).subs(dict(zip(KINK_ARGUMENTS, at, strict=True)))
+
+    def _eval_evalf(self, prec: int) -> sp.Expr | None:
+        return None if self.free_symbols else self.closed()._eval_evalf(prec)
+
+    def _latex(self, printer: Any, exp: Any = None) -> str:
+        w, v, a = (printer._print(e) for e in self.args[:3])
+        primes = "'" * int(self.args[3])
+        slope = r"\partial_a " * int(self.args[4])
+        text = rf"{slope}\varphi{primes}_{{{a},{v}}}\left({w}\right)"
+        return text if exp is None else rf"\left({text}\right)^{{{exp}}}"
+
+
+KINK_ARGUMENTS = (sp.Symbol("w", real=True), sp.Symbol("v", positive=True), sp.Symbol("a", positive=True))
+
+
+@lru_cache(maxsize=16)
+def kink_closed_form(in_w: int, in_a: int) -> sp.Expr:
+    """The derivatives of ``KinkLevel`` in the arguments ``KINK_ARGUMENTS``: Gaussian integrals over two
+    half-lines.
+    """
+    w, v, a = KINK_ARGUMENTS
+    u = sp.Dummy("u", real=True)
+    weight = GaussianAverage(sp.exp(a * sp.Abs(u)), u, w, v).doit()
+    return sp.expand_mul(stable_log(weight) / a).diff(w, in_w, a, in_a)
 
 
 def _unfolded(expr: sp.Expr) -> sp.Expr:

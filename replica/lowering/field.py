@@ -10,16 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from replica import field_rules
-from replica.ansatz import ReplicaSymmetric
+from replica.ansatz import KStepRSB, ReplicaSymmetric
 from replica.lowering.levels import NestedProgram
 from replica.symbols import beta, h, q, q_hat
 from solvers.errors import InputError
-from solvers.fixed_point.variational import Stationary, stationary_points
+from solvers.fixed_point.variational import Ordered, Stationary, stationary_points
 from solvers.simulate.threads import blas_threads
 from solvers.solution import Errors, Outcome, Solution
 
@@ -75,6 +76,8 @@ def solve_field(
     """
     if backend not in (None, "float64") or digits > FLOAT_DIGITS:
         raise InputError("spins with Gaussian energies are solved in float64: ask for at most 15 digits")
+    if exact["T"] == 0:
+        return solve_ground(model.ground_state(), exact)
     equations, steps = field_equations(model), model.ansatz.steps
     at = [1 / float(exact["T"]), float(exact["h"])]
     pinned = [0.0] if _decouples(model, exact) else []
@@ -97,12 +100,97 @@ def solve_field(
         alike = np.array([symmetric["q"]] * (steps + 1) + [0.5] * steps)[len(pinned) :]
         ceiling = value(alike)[0] - BROKEN
     with blas_threads(1):
-        found = stationary_points(value, residual, coarse, steps + 1 - len(pinned), starts, ceiling)
+        found = stationary_points(value, residual, coarse, Ordered(steps + 1 - len(pinned)), starts, ceiling)
     if symmetric is not None and not (found and found[0].phi < ceiling):
         return _embedded(symmetric, names[: steps + 1])
     if not found:
         return _failed(exact)
     return _solution(equations, exact, names, [*at, *pinned], found)
+
+
+GROUND_UNIT = 0.6
+"""Scale of the functions at T = 0, in standard deviations of the innermost field, which smooths |w|."""
+
+
+@lru_cache(maxsize=32)
+def _ground_programs(ground: Any) -> NestedProgram:
+    """Minus the energy and its derivatives."""
+    return NestedProgram(
+        (ground.derive().result, *(e for _, e in ground.stationarity())), (h, *ground.order_parameters)
+    )
+
+
+def solve_ground(ground: Any, exact: Mapping[str, Fraction]) -> Solution:
+    """The ground state: the largest energy over the ansatz, step after step, each from the one before."""
+    program, steps, field = _ground_programs(ground), ground.model.ansatz.steps, float(exact["h"])
+
+    pinned = [0.0] if _decouples(ground.model, exact) else []
+
+    def run(x: np.ndarray, nodes: float) -> np.ndarray:
+        full = [*pinned, *x]
+        innermost = full[steps - 1] if steps else 0.0
+        values = program.run([field, *full], nodes, GROUND_UNIT * np.sqrt(max(1 - innermost, 1e-6)))
+        return np.array([values[0], *values[1 + len(pinned) :]])
+
+    def value(x: np.ndarray) -> tuple[float, np.ndarray]:
+        phi, *gradient = run(x, COARSE)
+        return float(phi), np.array(gradient)
+
+    def residual(x: np.ndarray) -> np.ndarray:
+        return run(x, NODES)[1:]
+
+    def coarse(x: np.ndarray) -> np.ndarray:
+        return run(x, COARSE)[1:]
+
+    order = Ordered(steps - len(pinned), unbounded=True)
+    best = np.zeros(0)
+    evaluations, stiffness, point = 0, 1.0, None
+    if steps:
+        with blas_threads(1):
+            found = stationary_points(
+                value, residual, coarse, order, [_ground_start(ground, exact)[len(pinned) :]]
+            )
+        if not found:
+            return _failed(exact)
+        best, point = found[0].x, found[0].point
+        evaluations = point.evaluations
+        stiffness = float(np.max(np.abs(np.linalg.pinv(np.eye(best.size) - point.jacobian))))
+    rough, fine = (run(best, k * NODES) for k in (1, 2))
+    quadrature = float(np.max(np.abs(rough - fine))) * stiffness
+    names = (s.name.replace("_", "") for s in ground.order_parameters)
+    energy = -float(fine[0])
+    return Solution(
+        values={**dict(zip(names, map(float, [*pinned, *best]), strict=True)), "f": energy, "energy": energy},
+        params=dict(exact),
+        free_entropy=float(fine[0]),
+        residual=point.residual if point else 0.0,
+        errors=Errors((point.residual if point else 0.0) * stiffness, quadrature, 1e-16 * stiffness),
+        outcome=Outcome.CONVERGED if quadrature < BELIEVED else Outcome.QUADRATURE,
+        backend="float64",
+        digits=FLOAT_DIGITS,
+        stability=float(np.max(np.abs(np.linalg.eigvals(point.jacobian)))) if point else 0.0,
+        branches=tuple(map(float, [*pinned, *best][:1])),
+        evaluations=evaluations,
+    )
+
+
+def _ground_start(ground: Any, exact: Mapping[str, Fraction]) -> np.ndarray:
+    """The solution with one step less, its last level split; by itself for one step."""
+    ansatz = ground.model.ansatz
+    if ansatz.steps == 1:
+        return np.array([0.4, 1.3])
+    fewer = ground.model.with_ansatz(KStepRSB(ansatz.steps - 1)).ground_state()
+    before = solve_ground(fewer, exact)
+    known = [before[s.name.replace("_", "")] for s in fewer.order_parameters]
+    overlaps, slopes = known[: ansatz.steps - 1], known[ansatz.steps - 1 :]
+    return np.array(
+        [
+            0.6 * overlaps[0],
+            *[0.5 * (a + b) for a, b in pairwise([*overlaps, 1.0])],
+            0.6 * slopes[0],
+            *[1.2 * a for a in slopes],
+        ]
+    )
 
 
 def _decouples(model: Any, exact: Mapping[str, Fraction]) -> bool:

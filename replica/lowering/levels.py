@@ -21,7 +21,7 @@ import sympy as sp
 
 from replica.expr.average import GaussianAverage
 from replica.expr.binder import Binder
-from replica.expr.recursion import LogMoment, Tilted
+from replica.expr.recursion import KINK_ARGUMENTS, KinkLevel, LogMoment, Tilted, kink_closed_form
 from replica.lowering.printer import compile_kernel
 from solvers.backends.float64 import Float64
 from solvers.quadrature.panels import Panels
@@ -49,17 +49,17 @@ class _Scope:
 class NestedProgram:
     """Expressions of parameters, with nested averages, as a function of numbers.
 
-    ``run(values, nodes)`` takes the parameters' values and the number of nodes per unit of a field, or of a
-    level's own smoothing where that is wider.
+    ``run(values, nodes, unit)`` takes the parameters' values and the number of nodes per ``unit``, the scale
+    on which the innermost functions vary (1 for tanh), or per a level's own smoothing where that is wider.
     """
 
     expressions: tuple[sp.Expr, ...]
     parameters: tuple[sp.Symbol, ...]
 
-    def run(self, values: Sequence[float], nodes: float) -> np.ndarray:
+    def run(self, values: Sequence[float], nodes: float, unit: float = 1.0) -> np.ndarray:
         """The values of the expressions."""
         root = _Scope(None, dict(zip(self.parameters, map(float, values), strict=True)))
-        walk = _Walk(nodes)
+        walk = _Walk(nodes, unit)
         with np.errstate(all="ignore"):
             return np.array([float(walk.value(e, root)) for e in self.expressions])
 
@@ -67,8 +67,9 @@ class NestedProgram:
 class _Walk:
     """One evaluation at one number of nodes."""
 
-    def __init__(self, nodes: float) -> None:
+    def __init__(self, nodes: float, unit: float) -> None:
         self.nodes = nodes
+        self.unit = unit
 
     def value(self, expr: Any, scope: _Scope) -> Any:
         """The expression on the nodes of a scope; what does not depend on its field, in the scope around."""
@@ -83,8 +84,18 @@ class _Walk:
             return scope.values[expr]
         if isinstance(expr, GaussianAverage | LogMoment | Tilted):
             return self._average(expr, scope)
+        if isinstance(expr, KinkLevel):
+            return self._kink(expr, scope)
         parts, kernel = _plan(expr)
         return kernel(_DOUBLES, *(self.value(part, scope) for part in parts))[0]
+
+    def _kink(self, expr: KinkLevel, scope: _Scope) -> Any:
+        """All derivatives at once: they share their error functions."""
+        *at, in_w, in_a = expr.args
+        values = _kinks()(_DOUBLES, *(self.value(part, scope) for part in at))
+        known = {KinkLevel(*at, *orders): value for orders, value in zip(_ORDERS, values, strict=True)}
+        scope.known.update(known)
+        return known[KinkLevel(*at, in_w, in_a)]
 
     def _average(self, expr: Any, scope: _Scope) -> Any:
         mean = self.value(expr.mean, scope)
@@ -145,13 +156,13 @@ class _Walk:
     def _panel(self, expr: Any, scope: _Scope) -> float:
         """Width of a panel on which a level is a polynomial to rounding."""
         smoothing = np.sqrt(float(self.value(expr.variance, scope)))
-        return float(max(1.0, 0.7 * smoothing))
+        return float(max(self.unit, 0.7 * smoothing))
 
     def _scale(self, expr: Any, scope: _Scope) -> float:
-        """How fast the body varies: 1, the scale of tanh, or what the level inside has smoothed it to."""
+        """How fast the body varies: on the unit, or on what the level inside has smoothed it to."""
         inside = [e for e in _levels(expr.args[0]) if e.mean == expr.var]
         spreads = [np.sqrt(max(float(self.value(e.variance, scope)), 0.0)) for e in inside]
-        return max(1.0, 0.7 * min(spreads, default=0.0))
+        return max(self.unit, 0.7 * min(spreads, default=0.0))
 
     def _grid(self, body: Any, inner: _Scope, weights: np.ndarray) -> np.ndarray:
         values = self.value(body, inner)
@@ -179,8 +190,16 @@ def _levels(body: Any) -> tuple[Any, ...]:
     return tuple(e for e in sp.preorder_traversal(body) if isinstance(e, LogMoment | Tilted))
 
 
+_ORDERS = ((0, 0), (1, 0), (2, 0), (3, 0), (0, 1), (1, 1))
+
+
+@lru_cache(maxsize=1)
+def _kinks() -> Any:
+    return compile_kernel([kink_closed_form(*orders) for orders in _ORDERS], KINK_ARGUMENTS)
+
+
 def _outermost(expr: Any) -> list[Any]:
-    if isinstance(expr, Binder):
+    if isinstance(expr, Binder | KinkLevel):
         return [expr]
     found: dict[Any, None] = {}
     for arg in expr.args:

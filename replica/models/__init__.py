@@ -10,15 +10,21 @@ from solvers.errors import InputError
 if TYPE_CHECKING:
     from replica.models.bsr import BilinearSequenceRegression as BilinearSequenceRegression
     from replica.models.empirical_risk import EmpiricalRisk as EmpiricalRisk
+    from replica.models.gaussian_field import GaussianField as GaussianField
+    from replica.models.gaussian_field import p_spin as p_spin
+    from replica.models.gaussian_field import sherrington_kirkpatrick as sherrington_kirkpatrick
     from replica.models.quadratic_network import QuadraticNetwork as QuadraticNetwork
     from replica.models.spiked_matrix import SpikedMatrix as SpikedMatrix
     from replica.models.teacher_student import TeacherStudent as TeacherStudent
 
 MODELS: dict[str, str] = {
     "bsr": "bilinear sequence regression (arXiv 2410.18858)",
+    "field": "spins with Gaussian energies of any covariance, such as covariance=q^2/2+q^3/4",
     "glm": "a vector seen through random projections and a channel, Bayes-optimal",
+    "pspin": "the p-spin model, Ising or spherical",
     "quadratic": "a network of extensive width with quadratic activations (arXiv 2408.03733)",
     "risk": "convex empirical risk minimisation with a teacher",
+    "sk": "the Sherrington-Kirkpatrick model",
     "spiked": "a rank-one matrix in Gaussian noise, Bayes-optimal",
 }
 """Name -> one line."""
@@ -43,9 +49,17 @@ _CHANNELS = (
 _WITH_KAPPA = ("margin", "interval")
 """Channels with a parameter of that name, which is the width of a quadratic network."""
 
+_SPINS = ("ising", "spherical")
+_ANSATZE = ("rs", "1rsb", "2rsb", "3rsb", "4rsb", "5rsb")
+
+ANY: tuple[str, ...] = ()
+"""Values of an option that are read by its ingredient."""
+
 OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "bsr": {"channel": _CHANNELS},
+    "field": {"covariance": ANY, "spins": _SPINS, "ansatz": _ANSATZE},
     "glm": {"prior": _PRIORS, "channel": _CHANNELS},
+    "pspin": {"p": tuple(map(str, range(3, 11))), "spins": _SPINS, "ansatz": _ANSATZE},
     "quadratic": {"channel": tuple(c for c in _CHANNELS if c not in _WITH_KAPPA)},
     "risk": {
         "teacher": ("sign", "gaussian", "probit", "logistic", "margin"),
@@ -53,6 +67,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "penalty": ("l2", "l1", "elastic net"),
         "teacher_prior": _MIXTURES,
     },
+    "sk": {"ansatz": _ANSATZE},
     "spiked": {"prior": _PRIORS, "second_prior": _PRIORS},
 }
 """Name -> option -> the values it takes; the first is the default, but for ``spiked`` (rademacher, none)."""
@@ -63,6 +78,9 @@ _CLASSES = {
     "EmpiricalRisk": "empirical_risk",
     "QuadraticNetwork": "quadratic_network",
     "SpikedMatrix": "spiked_matrix",
+    "GaussianField": "gaussian_field",
+    "sherrington_kirkpatrick": "gaussian_field",
+    "p_spin": "gaussian_field",
 }
 _NAMES = {
     "bsr": "BilinearSequenceRegression",
@@ -70,6 +88,9 @@ _NAMES = {
     "quadratic": "QuadraticNetwork",
     "risk": "EmpiricalRisk",
     "spiked": "SpikedMatrix",
+    "field": "GaussianField",
+    "sk": "sherrington_kirkpatrick",
+    "pspin": "p_spin",
 }
 
 
@@ -86,12 +107,26 @@ def build(name: str, options: dict[str, str]) -> Any:
     for option, value in options.items():
         if option not in OPTIONS[name]:
             raise InputError(unknown("option", option, list(OPTIONS[name])))
-        if value not in OPTIONS[name][option]:
+        if OPTIONS[name][option] is not ANY and value not in OPTIONS[name][option]:
             raise InputError(unknown(option, value, OPTIONS[name][option]))
+    if name == "field" and "covariance" not in options:
+        raise InputError("field needs its covariance, such as covariance=q^2/2+q^3/4")
     return __getattr__(_NAMES[name])(**{option: _ingredient(option, v) for option, v in options.items()})
 
 
 def _ingredient(option: str, value: str) -> Any:
+    if option == "spins":
+        return value
+    if option == "p":
+        return int(value)
+    if option == "ansatz":
+        from replica.ansatz import by_name
+
+        return by_name(value)
+    if option == "covariance":
+        from replica.models.gaussian_field import parse_covariance
+
+        return parse_covariance(value)
     from replica.ingredients.channels import CHANNELS
     from replica.ingredients.losses import LOSSES
     from replica.ingredients.penalties import PENALTIES

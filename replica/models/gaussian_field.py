@@ -24,6 +24,7 @@ free entropy is the infimum over ansaetze of any number of steps).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -32,21 +33,21 @@ from typing import Any, ClassVar
 
 import sympy as sp
 
-from replica import field_rules
+from replica import field_rules, ground_rules
 from replica.ansatz import KStepRSB, ReplicaSymmetric
 from replica.derivation import Derivation
 from replica.expr.polynomials import polynomial_coefficients
 from replica.expr.recursion import linear
 from replica.field_action import ISING, SPHERICAL, ReplicatedSpins
 from replica.free_entropy import FreeEntropy
-from replica.parameters import Parameter
+from replica.parameters import Parameter, parse_number
 from replica.saddle_point import SaddlePoint
 from replica.stability import replicons
 from replica.symbols import beta, h, n, q, q_hat
 from solvers.errors import InputError
 
 PHI = sp.Symbol("Phi")
-TEMPERATURE = Parameter("T", "T", "temperature", Fraction(0), lower_open=True)
+TEMPERATURE = Parameter("T", "T", "temperature; 0 for the ground state", Fraction(0))
 FIELD = Parameter("h", "h", "external field", default=Fraction(0))
 SPINS = {"ising": ISING, "spherical": SPHERICAL}
 
@@ -134,6 +135,12 @@ class GaussianField:
         """The overlaps as averages over the fields, conjugates xi'(q)/T^2; blocks: dPhi/dm = 0."""
         return _saddle_point(self)
 
+    def ground_state(self) -> GroundState:
+        """The limit T -> 0; InputError for spherical spins."""
+        if self.spins != "ising":
+            raise InputError("the limit T -> 0 is derived for Ising spins: give T > 0")
+        return GroundState(self)
+
     def observables(self) -> dict[str, sp.Expr]:
         """Free energy f, energy e = -dPhi/dbeta at fixed overlaps, entropy; the replicon of each overlap,
         positive where the solution is stable (``replica.stability``).
@@ -146,6 +153,34 @@ class GaussianField:
         return found | dict(zip(names, values, strict=True))
 
 
+@dataclass(frozen=True)
+class GroundState:
+    """The limit T -> 0 of Ising spins: the energy e of the ground state, its supremum over the ansatz.
+
+    Unknowns are the overlaps q_0, ..., q_{k-1} (the innermost is 1) and a_i = m_i/T.
+
+    >>> GroundState(sherrington_kirkpatrick()).derive().result
+    -h*ndtr(-h) + h*ndtr(h) + 2*npdf(h)
+    """
+
+    model: GaussianField
+
+    @property
+    def order_parameters(self) -> tuple[sp.Symbol, ...]:
+        """The overlaps below 1 from the outermost, then the slopes a_i."""
+        ansatz = self.model.ansatz
+        return (*ansatz.overlaps(q)[:-1], *ground_rules.slopes(ansatz))
+
+    def derive(self) -> Derivation:
+        """From the free entropy to minus the energy."""
+        return _ground_derivation(self.model)
+
+    def stationarity(self) -> tuple[tuple[sp.Symbol, sp.Expr], ...]:
+        """What vanishes at a solution, for each unknown."""
+        result = self.derive().result
+        return tuple((s, field_rules.stationary(result, s)) for s in self.order_parameters)
+
+
 def sherrington_kirkpatrick(ansatz: Any = None) -> GaussianField:
     """The SK model, xi(q) = q^2/2."""
     return GaussianField(q**2 / 2, ansatz=ansatz)
@@ -156,6 +191,31 @@ def p_spin(p: int = 3, spins: str = "ising", ansatz: Any = None) -> GaussianFiel
     if isinstance(p, bool) or not isinstance(p, int) or p < 2:
         raise InputError(f"p must be an integer of at least 2, not {p!r}")
     return GaussianField(q**p / 2, spins, ansatz)
+
+
+_TERM = re.compile(
+    r"(?:(?P<number>[0-9.]+(?:/[0-9]+)?)\*?)?(?P<q>q(?:(?:\^|\*\*)(?P<power>[0-9]{1,3}))?)?(?:/(?P<below>[0-9.]+))?"
+)
+
+
+def parse_covariance(text: str) -> sp.Expr:
+    """A polynomial in q from text such as ``q^2/2 + 0.3*q^4``, matched by a pattern, never evaluated.
+
+    >>> parse_covariance("q^2/2 + 0.3*q^4")
+    3*q**4/10 + q**2/2
+    """
+    total: sp.Expr = sp.S.Zero
+    for term in text.replace(" ", "").split("+"):
+        found = _TERM.fullmatch(term)
+        if not term or found is None or not (found["number"] or found["q"]):
+            raise InputError(f"a covariance is a sum of terms like q^2/2 or 0.3*q^4, not {text[:60]!r}")
+        number = parse_number(found["number"] or "1", "covariance")
+        below = parse_number(found["below"] or "1", "covariance")
+        if below == 0:
+            raise InputError(f"a covariance cannot be divided by 0: {text[:60]!r}")
+        power = int(found["power"] or 1) if found["q"] else 0
+        total += sp.Rational(number / below) * q**power
+    return total
 
 
 def _covariance(given: Any) -> sp.Expr:
@@ -188,6 +248,13 @@ def _derivation(model: GaussianField) -> Derivation:
     for rule in rules:
         derivation = derivation.then(rule)
     return derivation
+
+
+@lru_cache(maxsize=64)
+def _ground_derivation(model: GaussianField) -> Derivation:
+    start = sp.Mul(1 / beta, model.derive().result, evaluate=False)
+    derivation = Derivation.start("Ising spins: minus the energy of the ground state", -sp.Symbol("e"), start)
+    return derivation.then(ground_rules.zero_temperature(model.ansatz)).then(ground_rules.insert_spin)
 
 
 @lru_cache(maxsize=64)

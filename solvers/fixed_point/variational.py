@@ -23,20 +23,34 @@ Residual = Callable[[np.ndarray], np.ndarray]
 
 
 class Ordered(NamedTuple):
-    """Coordinates in [0, 1] for overlaps and sizes of blocks: each is a fraction of the next."""
+    """Coordinates in [0, 1] for overlaps and sizes of blocks: each is a fraction of the next.
+
+    ``unbounded``: the last size of a block is t/(1 - t), as at zero temperature.
+    """
 
     overlaps: int
+    unbounded: bool = False
 
     def unknowns(self, box: np.ndarray) -> np.ndarray:
         """Overlaps, then sizes of blocks."""
         q, m = box[: self.overlaps], box[self.overlaps :]
+        if self.unbounded and m.size:
+            m = np.append(m[:-1], m[-1] / (1 - m[-1]))
         return np.concatenate([np.cumprod(q[::-1])[::-1], np.cumprod(m[::-1])[::-1]])
 
     def box(self, unknowns: np.ndarray) -> np.ndarray:
         """The inverse of ``unknowns``."""
         q, m = unknowns[: self.overlaps], unknowns[self.overlaps :]
         parts = [np.append(x[:-1] / np.maximum(x[1:], 1e-300), x[-1:]) for x in (q, m) if x.size]
+        if self.unbounded and m.size:
+            parts[-1][-1] = m[-1] / (1 + m[-1])
         return np.clip(np.concatenate(parts), 0, 1)
+
+    def admits(self, unknowns: np.ndarray) -> bool:
+        """Whether the unknowns are in order, up to rounding."""
+        q, m = unknowns[: self.overlaps], unknowns[self.overlaps :]
+        bounded = np.all(q <= 1) and (self.unbounded or np.all(m <= 1))
+        return bool(bounded and np.all(unknowns >= -1e-12) and np.all(np.diff(q) >= -1e-9))
 
     def pulled(self, box: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         """The gradient in the coordinates."""
@@ -47,15 +61,16 @@ class Ordered(NamedTuple):
             terms = unknowns[block] * gradient[block]
             # coordinate j scales every unknown up to j
             parts.append(np.cumsum(terms) / np.maximum(box[block], 1e-300))
+        if self.unbounded and parts[-1].size:
+            parts[-1][-1] /= 1 - box[-1]
         return np.concatenate(parts)
 
 
 EDGE = 1e-9
 
 
-def minimise(value: Value, overlaps: int, start: np.ndarray) -> np.ndarray:
+def minimise(value: Value, order: Ordered, start: np.ndarray) -> np.ndarray:
     """A local minimum from a start, to about six digits."""
-    order = Ordered(overlaps)
 
     def function(box: np.ndarray) -> tuple[float, np.ndarray]:
         phi, gradient = value(order.unknowns(box))
@@ -100,7 +115,7 @@ def stationary_points(
     value: Value,
     residual: Residual,
     coarse: Residual,
-    overlaps: int,
+    order: Ordered,
     starts: Sequence[np.ndarray],
     ceiling: float = np.inf,
 ) -> list[Stationary]:
@@ -110,17 +125,14 @@ def stationary_points(
     found: list[Any] = []
     tried: list[np.ndarray] = []
     for start in starts:
-        rough = minimise(value, overlaps, start) if start.size > 1 else start
+        rough = minimise(value, order, start) if start.size > 1 else start
         if rough.size > 1 and value(rough)[0] >= ceiling:
             continue
         if any(np.max(np.abs(rough - other)) < 1e-4 for other in tried):
             continue
         tried.append(rough)
         point = polish(residual, coarse, rough)
-        ordered = np.all(np.diff(point.x[:overlaps]) >= -1e-9) and np.all(
-            (point.x >= -1e-12) & (point.x <= 1)
-        )
-        if not (point.converged and ordered):
+        if not (point.converged and order.admits(point.x)):
             continue
         if all(np.max(np.abs(point.x - other.x)) > 1e-7 for other in found):
             found.append(Stationary(point.x, float(value(point.x)[0]), point))

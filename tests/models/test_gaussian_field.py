@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import sympy as sp
 from latex_engine import compile_latex
+from scipy.optimize import minimize_scalar
 
 from replica import sweep
 from replica.ansatz import BayesOptimal, KStepRSB, OneStepRSB, ReplicaSymmetric
@@ -133,6 +135,55 @@ def test_steps_of_breaking_raise_the_free_energy():
     assert two["q0"] < two["q1"] < two["q2"]
 
 
+GROUND = {
+    0: -math.sqrt(2 / math.pi),  # Sherrington and Kirkpatrick 1975
+    1: -0.7652594346736825,
+    2: -0.7636080105384704,
+    5: -0.7631975323861,
+}
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, pytest.param(5, marks=pytest.mark.slow)])
+def test_ground_state_of_sk(steps):
+    """The energy rises with the steps, towards -0.763166 (Parisi 1980)."""
+    solution = solve(SK(KStepRSB(steps) if steps else ReplicaSymmetric()), T=0)
+    assert solution["energy"] == pytest.approx(GROUND[steps], abs=2e-13)
+    assert solution.errors.total < 1e-7
+
+
+def test_one_step_of_sk_at_zero_temperature_has_a_nonzero_outer_overlap():
+    assert solve(SK(OneStepRSB()), T=0)["q0"] == pytest.approx(0.47678, abs=5e-6)
+
+
+@pytest.mark.parametrize("ansatz", [ReplicaSymmetric(), OneStepRSB()], ids=lambda a: a.name)
+def test_the_limit_is_approached(ansatz):
+    """Energies at low temperature tend to that of the ground state, with a correction of order T^2; the
+    steps of the limit verify.
+    """
+    model = GaussianField(mixed, ansatz=ansatz)
+    ground = solve(model, T=0, h="1/5")["energy"]
+    first, second = (solve(model, T=T, h="1/5")["energy"] for T in ("1/10", "1/20"))
+    assert abs(second - ground) < 0.35 * abs(first - ground) < 0.01
+    assert model.ground_state().derive().verify()
+
+
+def test_ground_state_of_the_three_spin():
+    """With q_0 = 0 the energy is the largest over a of (1/a) log E e^(a|w|) - a/4 (p - 1), w of variance p/2:
+    by a scan with quadrature written here.
+    """
+    solution = solve(p_spin(3, ansatz=OneStepRSB()), T=0)
+    u = np.linspace(-30, 30, 60_001)
+    weight = np.exp(-(u**2) / 3) / np.sqrt(3 * np.pi) * (u[1] - u[0])
+
+    def minus_energy(a):
+        return np.log(np.sum(weight * np.exp(a * np.abs(u)))) / a - a / 2
+
+    found = minimize_scalar(minus_energy, bounds=(0.1, 5), method="bounded", options={"xatol": 1e-9})
+    assert solution["energy"] == pytest.approx(-found.fun, abs=1e-7)
+    assert solution["q0"] == 0
+    assert solution["a"] == pytest.approx(found.x, abs=1e-4)
+
+
 def test_a_mixed_model_at_one_step():
     """Stationary by differences of its own free energy, and above the replica-symmetric one."""
     model = GaussianField(mixed, ansatz=OneStepRSB())
@@ -185,7 +236,8 @@ def test_sweeps_have_every_value():
             "ansatz must be",
         ),
         (lambda: p_spin(1), "p must be"),
-        (lambda: solve(SK(), T=0), "T must be > 0"),
+        (lambda: solve(SK(), T=-1), "T must be >= 0"),
+        (lambda: solve(p_spin(3, "spherical"), T=0), "derived for Ising spins"),
         (lambda: solve(SK(), T=1, digits=30), "at most 15 digits"),
         (lambda: solve(SK()), "T"),
     ],

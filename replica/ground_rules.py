@@ -1,0 +1,156 @@
+"""The zero-temperature limit of spins with Gaussian energies: the energy of the ground state.
+
+At beta -> infinity the innermost overlap is 1 - V/beta, blocks have m_i = a_i/beta replicas and fields are of
+order beta: Phi/beta tends to minus the energy, with |w| in place of (1/beta) log 2cosh(beta w).  G. Parisi, J.
+Phys. A 13 (1980) L115; M. J. Schmidt, PhD thesis, Wuerzburg (2008), for many steps at T = 0.
+"""
+
+# SymPy's annotations say Basic (or a class) for what is an expression:
+# pyright: reportReturnType=false, reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false, reportOperatorIssue=false, reportAssignmentType=false
+
+from __future__ import annotations
+
+from typing import Any
+
+import sympy as sp
+
+from replica.derivation import Comparison, Kind, Rule
+from replica.expr.average import GaussianAverage
+from replica.expr.binder import Binder, evaluate_inside
+from replica.expr.recursion import KinkLevel, LogMoment
+from replica.expr.stable import log2cosh
+from replica.symbols import V, beta, q
+
+
+def slopes(chosen: Any) -> tuple[sp.Symbol, ...]:
+    """a_1, ..., a_k, what the sizes of the blocks are over the temperature; a where there is one."""
+    return tuple(sp.Symbol(m.name.replace("m", "a"), positive=True) for m in chosen.blocks)
+
+
+def zero_temperature(chosen: Any) -> Rule:
+    """Phi/beta at beta -> infinity."""
+    scaled: dict[Any, Any] = {chosen.overlaps(q)[-1]: 1 - V / beta}
+    scaled |= {m: a / beta for m, a in zip(chosen.blocks, slopes(chosen), strict=True)}
+
+    def leading(expr: sp.Expr) -> sp.Expr:
+        """The limit of a polynomial in beta and 1/beta."""
+        found = sp.S.Zero
+        for term in sp.Add.make_args(sp.expand(expr.subs(scaled))):
+            factor, power = term.as_independent(beta, as_Add=False)
+            exponent = sp.S.Zero if power == 1 else power.as_base_exp()[1]
+            if exponent > 0:
+                raise ValueError(f"{expr} diverges at zero temperature")
+            found += factor if exponent == 0 else 0
+        return found
+
+    def cooled(node: Any) -> sp.Expr:
+        """Of a free entropy over beta, fields in units of beta."""
+        if isinstance(node, LogMoment):
+            law = (node.var, node.mean, sp.factor(leading(node.variance / beta**2)))
+            return LogMoment(cooled(node.inner), *law, leading(node.power * beta))
+        if isinstance(node, log2cosh):
+            return sp.Abs(node.args[0])
+        raise ValueError(f"no zero-temperature limit of {node}")
+
+    def apply(expr: sp.Expr) -> sp.Expr:
+        total = sp.S.Zero
+        for term in sp.Add.make_args(_free_entropy(expr)):
+            if isinstance(term, GaussianAverage):
+                law = (leading(term.mean / beta), sp.factor(leading(term.variance / beta**2)))
+                total += GaussianAverage(cooled(term.body), term.var, *law)
+            else:
+                total += sp.factor(leading(term / beta))
+        return total
+
+    def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
+        """The energies at a large beta; the recursion with the spin's beta |w|, which scales exactly."""
+        before = _free_entropy(before)
+        point = {
+            s: sp.Rational(3 + 2 * k, 10 + k)
+            for k, s in enumerate(sorted(before.free_symbols | after.free_symbols | {V}, key=str))
+        }
+        large = sp.Integer(10) ** 10
+        plain = [sp.Add(*(t for t in sp.Add.make_args(e) if not t.has(Binder))) for e in (before, after)]
+        at = {s: v for s, v in point.items() if s != beta}
+        left = (plain[0] / beta).subs(scaled).subs(at).subs(beta, large)
+        comparisons = [Comparison("energies", sp.N(left, 20), plain[1].subs(at), 1e-8)]
+        x = sp.Rational(7, 10)
+        comparisons.append(
+            Comparison("one spin", sp.N(log2cosh(large * x) / large, 20), sp.N(sp.Abs(x), 20), 1e-9)
+        )
+        for hot, cold in zip(*(_outer(e) for e in (before, after)), strict=True):
+            comparisons.append(Comparison("mean", leading(hot.mean / beta) - cold.mean, sp.S.Zero, 0))
+            if isinstance(hot.body, LogMoment) and isinstance(hot.body.inner, log2cosh):
+                inverse = sp.Integer(10) ** 6
+                body = hot.body.replace(log2cosh, sp.Abs).subs(scaled).subs(at)
+                field = {hot.var: inverse * x}
+                values = (
+                    evaluate_inside(body.subs(beta, inverse).subs(field).unfold()) / inverse,
+                    evaluate_inside(cold.body.subs(at).subs(hot.var, x).unfold()),
+                )
+                comparisons.append(Comparison("recursion", *(sp.N(v, 20) for v in values), 1e-5))
+        return tuple(comparisons)
+
+    introduces = (
+        (V, "beta (1 - q) of the innermost overlap"),
+        *((a, "replicas in a block, over the temperature") for a in slopes(chosen)),
+    )
+    return Rule(
+        "zero temperature",
+        Kind.LIMIT,
+        apply,
+        "beta -> infinity with V = beta (1 - q) and a = beta m finite; Phi/beta -> minus the energy",
+        check,
+        introduces,
+    )
+
+
+def _free_entropy(expr: sp.Expr) -> sp.Expr:
+    """Phi from Phi/beta."""
+    return sp.expand_mul(beta * expr, deep=False)
+
+
+def _outer(expr: sp.Expr) -> list[GaussianAverage]:
+    return [t for t in sp.Add.make_args(expr) if isinstance(t, GaussianAverage)]
+
+
+def _insert_spin(expr: sp.Expr) -> sp.Expr:
+    def innermost(node: Any) -> bool:
+        if isinstance(node, LogMoment):
+            return isinstance(node.inner, sp.Abs)
+        return isinstance(node, GaussianAverage) and isinstance(node.body, sp.Abs)
+
+    def closed(node: Any) -> sp.Expr:
+        if isinstance(node, GaussianAverage):
+            return node.doit()
+        return KinkLevel(node.mean, node.variance, node.power, 0, 0)
+
+    return expr.replace(innermost, closed)
+
+
+def _check_insert_spin(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
+    """By quadrature on both half-lines, at one outer field."""
+    nodes = [
+        e
+        for e in sp.preorder_traversal(before)
+        if isinstance(e, LogMoment | GaussianAverage) and isinstance(e.args[0], sp.Abs)
+    ]
+    comparisons = []
+    for node in nodes:
+        at = {s: sp.Rational(3 + 2 * k, 10 + k) for k, s in enumerate(sorted(node.free_symbols, key=str))}
+        found = _insert_spin(node).subs(at)
+        shown = node.subs(at)
+        direct = shown.unfold() if isinstance(shown, LogMoment) else shown
+        comparisons.append(Comparison("a spin in a Gaussian field", sp.N(direct, 12), sp.N(found, 12), 1e-9))
+    del after
+    return tuple(comparisons)
+
+
+insert_spin = Rule(
+    "average of |w|",
+    Kind.IDENTITY,
+    _insert_spin,
+    "Gaussian integrals of exp(a |w|) over two half-lines: phi(w) = (1/a) log E exp(a |u|), u ~ N(w, v)",
+    _check_insert_spin,
+)
