@@ -137,7 +137,7 @@ class BayesOptimal:
 
 
 def by_name(name: str) -> ReplicaSymmetric | KStepRSB:
-    """ "rs", or "1rsb", "2rsb", ... as on the command line; InputError otherwise."""
+    """The ansatz that the command line calls rs, 1rsb, 2rsb, ...; InputError otherwise."""
     if name == "rs":
         return ReplicaSymmetric()
     if name[:-3].isdecimal() and name.endswith("rsb"):

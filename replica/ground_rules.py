@@ -1,8 +1,9 @@
 """The zero-temperature limit of spins with Gaussian energies: the energy of the ground state.
 
-At beta -> infinity the innermost overlap is 1 - V/beta, blocks have m_i = a_i/beta replicas and fields are of
-order beta: Phi/beta tends to minus the energy, with |w| in place of (1/beta) log 2cosh(beta w).  G. Parisi, J.
-Phys. A 13 (1980) L115; M. J. Schmidt, PhD thesis, Wuerzburg (2008), for many steps at T = 0.
+At beta -> infinity the innermost overlap is 1 - V/beta, blocks have m_i = a_i/beta replicas and fields are
+of order beta: Phi/beta tends to minus the energy, with |w| in place of (1/beta) log 2cosh(beta w).  G.
+Parisi, J. Phys. A 13 (1980) L115; R. Oppermann, M. J. Schmidt, D. Sherrington, PRL 98 (2007) 127201,
+for many steps.
 """
 
 # SymPy's annotations say Basic (or a class) for what is an expression:
