@@ -14,7 +14,7 @@ from replica.action import Z_OUT, Geometry, cancel_rational, nodes_of
 from replica.derivation import Comparison, Derivation, Kind, Printed, Rule
 from replica.expr.average import GaussianAverage, OutputSum
 from replica.expr.binder import evaluate_inside
-from replica.expr.logsum import stable_log
+from replica.expr.logsum import expit, stable_log
 from replica.expr.rules import heat_equation
 from replica.expr.stable import ndtr, normal_density, xlogx
 from replica.replica_rules import sample_outputs, sample_point
@@ -57,7 +57,7 @@ def insert_channel(channel: Any) -> Rule:
                 left, right = (sp.N(e.subs(at), 12) for e in (direct, closed))
                 comparisons.append(Comparison(f"evidence at y = {output}", left, right, accuracy))
         (total,) = output_sums(before)
-        inserted = after - before.xreplace({t: sp.S.Zero for t in sp.Add.make_args(before) if t.has(total)})
+        inserted = _inserted(before, after, total)
 
         (single,) = nodes_of(total.body.body, GaussianAverage)
 
@@ -67,9 +67,9 @@ def insert_channel(channel: Any) -> Rule:
         return (*comparisons, compare_at_field("Z_out log Z_out", channel, x_log_x, inserted))
 
     def shown(before: sp.Expr, after: sp.Expr) -> Printed | None:
-        if not after.has(GaussianAverage):
-            return None
         (total,) = output_sums(before)
+        if not _inserted(before, after, total).has(GaussianAverage, OutputSum):
+            return None
         entropy = GaussianAverage(
             OutputSum(Z_OUT * sp.log(Z_OUT), y, total.outputs), omega, *total.body.args[2:]
         )
@@ -78,6 +78,11 @@ def insert_channel(channel: Any) -> Rule:
 
     reference = "closed form of E_{h ~ N(omega, V)} P_out(y|h)"
     return Rule("evidence of the channel", Kind.IDENTITY, apply, reference, check, shown=shown)
+
+
+def _inserted(before: sp.Expr, after: sp.Expr, total: sp.Expr) -> sp.Expr:
+    """What stands in place of the term with the sum over outputs."""
+    return after - before.xreplace({t: sp.S.Zero for t in sp.Add.make_args(before) if t.has(total)})
 
 
 def _directly(density: sp.Expr, variance: sp.Expr) -> tuple[sp.Expr, float]:
@@ -91,13 +96,39 @@ def _directly(density: sp.Expr, variance: sp.Expr) -> tuple[sp.Expr, float]:
 
 
 def evidence_definitions(channel: Any, variance: sp.Expr) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
-    """V and Z_out(y, omega, V) of the channel; at the largest output of a finite set."""
-    definitions = [(V, variance)]
-    for part, density in channel.pieces(y, h):
-        at = {y: max(part)} if isinstance(part, sp.FiniteSet) else {}
-        evidence = GaussianAverage(density, h, omega, V).doit()
-        definitions.append((Z_OUT.subs(at), evidence.subs(at)))
-    return tuple(definitions)
+    """V and Z_out(y, omega, V) of the channel."""
+    return ((V, variance), *((Z_OUT.subs(y, at), value) for at, value in evidence_by_output(channel)))
+
+
+def evidence_by_output(channel: Any) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
+    """(y, Z_out(y, omega, V)) in one formula for all y where there is one, else for every output of a finite
+    set.
+    """
+    found: list[tuple[sp.Expr, sp.Expr]] = []
+    pieces = channel.pieces(y, h)
+    for part, density in pieces:
+        if not isinstance(part, sp.FiniteSet):
+            found.append((y, GaussianAverage(density, h, omega, V).doit()))
+            continue
+        values = {at: channel.evidence(at, omega, V) for at in sorted(part, reverse=True)}
+        general = _for_any_label(values) if len(pieces) == 1 else None
+        found += [(y, general)] if general is not None else sorted(values.items())
+    return tuple(found)
+
+
+def _for_any_label(values: dict[sp.Expr, sp.Expr]) -> sp.Expr | None:
+    """Phi(y u) where the evidences of y = 1 and y = -1 are Phi(u) and Phi(-u), and so for the logistic."""
+    if set(values) != {sp.S.One, sp.S.NegativeOne}:
+        return None
+
+    def labelled(label: sp.Expr) -> sp.Expr:
+        return values[sp.S.One].replace(
+            lambda e: isinstance(e, ndtr | expit), lambda e: e.func(label * e.args[0])
+        )
+
+    difference = labelled(sp.S.NegativeOne) - values[sp.S.NegativeOne]
+    same = difference.replace(lambda e: isinstance(e, ndtr | expit), lambda e: e.func(sp.expand(e.args[0])))
+    return labelled(y) if same == 0 else None
 
 
 def compare_at_field(what: str, channel: Any, body: Any, inserted: sp.Expr) -> Comparison:
@@ -170,7 +201,11 @@ def insert_evidence(channel: Any, variance: sp.Expr) -> Rule:
         return (compare_at_field("(dZ_out/domega)^2/Z_out", channel, body, after),)
 
     def shown(before: sp.Expr, after: sp.Expr) -> Printed | None:
-        return Printed(before, output_definitions(channel, variance)) if after.has(GaussianAverage) else None
+        return (
+            Printed(before, output_definitions(channel, variance))
+            if after.has(GaussianAverage, OutputSum)
+            else None
+        )
 
     reference = "closed form of Z_out and of its logarithmic derivative"
     return Rule("evidence of the channel", Kind.IDENTITY, apply, reference, check, shown=shown)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
 from replica.expr.printing import aligned, document, latex
 
@@ -56,6 +57,35 @@ class Printed(NamedTuple):
 
     expression: sp.Expr
     definitions: tuple[tuple[sp.Expr, sp.Expr], ...] = ()
+
+
+def used_definitions(
+    expressions: tuple[sp.Expr, ...], definitions: tuple[tuple[sp.Expr, sp.Expr], ...]
+) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
+    """The definitions of what the expressions use, directly or by way of other definitions; in their order,
+    the last one of several for a name.
+
+    A function is used where any function of its name occurs, whatever its arguments; an equation that
+    defines one implicitly, where that is used.
+    """
+
+    def name(e: sp.Basic) -> sp.Basic | type:
+        return e.func if e.args else e
+
+    def names(e: sp.Expr) -> set[sp.Basic | type]:
+        return {name(part) for part in sp.preorder_traversal(e)}
+
+    wanted = set().union(*(names(e) for e in expressions))
+    kept: list[tuple[sp.Expr, sp.Expr]] = []
+
+    def used(left: sp.Expr, right: sp.Expr) -> bool:
+        unknown = (f for f in right.atoms(AppliedUndef) if left.is_number or left in f.args)
+        return name(left) in wanted or any(f.func in wanted for f in unknown)
+
+    while new := [d for d in definitions if d not in kept and used(*d)]:
+        kept += new
+        wanted |= set().union(*(names(right) for _, right in new))
+    return tuple(dict(d for d in definitions if d in kept).items())
 
 
 @dataclass(frozen=True)
@@ -152,6 +182,18 @@ class Derivation:
     def result(self) -> sp.Expr:
         """The expression after the last step."""
         return self.steps[-1].after if self.steps else self.initial
+
+    @property
+    def printed(self) -> Printed:
+        """The result with every function by name that a step prints by name, and the definitions it uses."""
+        expression, definitions = self.result, ()
+        for step in self.steps:
+            short = step.printed
+            if short.expression != step.after:
+                inserted = sp.Add.make_args(step.after)  # term by term: not every node commutes
+                expression = sp.Add(expression, short.expression, *(-term for term in inserted))
+            definitions += short.definitions
+        return Printed(expression, used_definitions((expression,), definitions))
 
     def __getitem__(self, name: str) -> Step:
         """The step of that name."""

@@ -19,12 +19,13 @@ from typing import Any
 import sympy as sp
 
 from replica.action import nodes_of
+from replica.channel_rules import evidence_by_output
 from replica.derivation import Comparison, Kind, Printed, Rule
 from replica.expr.average import GaussianAverage, OutputSum
 from replica.expr.numeric import mp_function
 from replica.expr.stable import normal_density
 from replica.ingredients.convex import Kink, U, on_branches
-from replica.risk_action import Evidence, Moreau
+from replica.risk_action import Evidence, Extremum, Moreau
 from replica.risk_rules import F_OUT, G, point_for, tidy, with_evidence
 from replica.symbols import V, h, m, omega, q, y
 from solvers.errors import InputError
@@ -204,7 +205,7 @@ def insert_loss(channel: Any, loss: Any, second_moment: sp.Expr) -> Rule:
         )
 
     def shown(before: sp.Expr, after: sp.Expr) -> Printed | None:
-        return Printed(before) if after.has(OutputSum) else None
+        return Printed(before, named_functions(channel, loss)) if after.has(OutputSum) else None
 
     return Rule(
         "loss and channel",
@@ -214,6 +215,14 @@ def insert_loss(channel: Any, loss: Any, second_moment: sp.Expr) -> Rule:
         check,
         shown=shown,
     )
+
+
+def named_functions(channel: Any, loss: Any) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
+    """The output function, the Moreau envelope of the loss and the evidence of the teacher's channel."""
+    envelope = Moreau(y, omega, V, 0)
+    minimum = Extremum((h - omega) ** 2 / (2 * V) + loss.value(y, h), h, sp.S.NegativeOne)
+    evidence = ((Evidence(at, omega, V, 0), value) for at, value in evidence_by_output(channel))
+    return ((F_OUT, -sp.Derivative(envelope, omega)), (envelope, minimum), *evidence)
 
 
 def by_proximal_operator(node: GaussianAverage, channel: Any, loss: Any, at: dict[Any, Any]) -> Any:

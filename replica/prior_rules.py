@@ -15,6 +15,7 @@ from replica.action import LikelihoodEntropy, cancel_rational, nodes_of
 from replica.derivation import Comparison, Derivation, Kind, Printed, Rule
 from replica.expr.average import GaussianAverage
 from replica.expr.binder import Binder, evaluate_inside
+from replica.expr.printing import fits
 from replica.expr.rules import heat_equation
 from replica.symbols import A, B, q, q_hat, rho
 
@@ -27,9 +28,10 @@ _POINT = {q_hat: sp.Rational(7, 5), rho: sp.Rational(2, 5)}
 Z_IN_MEANING = (Z_IN, "moment generating function of the prior, E_x exp(B x - A x^2/2)")
 
 
-def insert_prior(prior: Any, strength: sp.Symbol = q_hat) -> Rule:
+def insert_prior(prior: Any, strength: sp.Symbol = q_hat, owner: str = "") -> Rule:
     """Coordinates decouple: E_z[X log X] of one coordinate, X = Z_in(q_hat, B) with B = sqrt(q_hat) z, by the
-    law of B given x.  ``strength`` is the conjugate whose signal has this prior.
+    law of B given x.  ``strength`` is the conjugate whose signal has this prior; ``owner`` names that signal
+    in print where there are several.
     """
 
     def node_of(expr: sp.Expr) -> LikelihoodEntropy:
@@ -50,10 +52,14 @@ def insert_prior(prior: Any, strength: sp.Symbol = q_hat) -> Rule:
         return (Comparison("one coordinate", direct, sp.N(sp.expand_mul(inserted).subs(at), 15), 1e-9),)
 
     def shown(before: sp.Expr, after: sp.Expr) -> Printed | None:
-        if not after.has(Binder):
+        node = node_of(before)
+        around = sp.Add.make_args(before.xreplace({node: sp.S.Zero}))
+        inserted = sp.Add(after, *(-term for term in around))
+        if fits(inserted) or not inserted.has(Binder):
             return None
-        entropy = GaussianAverage(Z_IN * sp.log(Z_IN), B, 0, A)
-        return Printed(before.xreplace({node_of(before): entropy}), partition_definitions(prior, strength))
+        named = _owned(Z_IN, owner).subs(A, strength)
+        entropy = GaussianAverage(named * sp.log(named), B, 0, strength)
+        return Printed(before.xreplace({node: entropy}), partition_definitions(prior, owner))
 
     return Rule(
         "separable prior",
@@ -73,14 +79,45 @@ def observed_average(prior: Any, body: sp.Expr, strength: sp.Expr) -> sp.Expr:
     return cancel_rational(evaluate_inside(prior.observed(body).subs(A, strength)))
 
 
-def partition_definitions(prior: Any, strength: sp.Symbol = q_hat) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
-    """A and Z_in(A, B) of the prior."""
-    return ((A, strength), (Z_IN, prior.partition()))
+def _owned(expr: sp.Expr, owner: str) -> sp.Expr:
+    """Z_in and f_in with the name of the signal whose prior they are of."""
+    if not owner:
+        return expr
+    names = {
+        Z_IN.func: sp.Function(f"Z_in^{owner}", positive=True),
+        F_IN.func: sp.Function(f"f_in^{owner}", real=True),
+    }
+    return expr.replace(lambda e: e.func in names, lambda e: names[e.func](*e.args))
 
 
-def denoiser_definitions(prior: Any, strength: sp.Symbol = q_hat) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
-    """A, Z_in and f_in."""
-    return (*partition_definitions(prior, strength), (F_IN, sp.Derivative(sp.log(Z_IN), B)))
+def partition_definitions(prior: Any, owner: str = "") -> tuple[tuple[sp.Expr, sp.Expr], ...]:
+    """Z_in(A, B) of the prior."""
+    return ((_owned(Z_IN, owner), _with_cosh(prior.partition())),)
+
+
+def denoiser_definitions(prior: Any, owner: str = "") -> tuple[tuple[sp.Expr, sp.Expr], ...]:
+    """Z_in and f_in."""
+    score = sp.Derivative(sp.log(_owned(Z_IN, owner)), B)
+    return (*partition_definitions(prior, owner), (_owned(F_IN, owner), score))
+
+
+def _with_cosh(partition: sp.Expr) -> sp.Expr:
+    """Mirror images e^(a + b) + e^(a - b), b odd in B, as 2 e^a cosh b; for print."""
+    rest = list(sp.Add.make_args(partition))
+    total: list[sp.Expr] = []
+    while rest:
+        term = rest.pop(0)
+        image = term.subs(B, -B)
+        if image == term or image not in rest or len(term.atoms(sp.exp)) != 1:
+            total.append(term)
+            continue
+        rest.remove(image)
+        (power,) = term.atoms(sp.exp)
+        odd = sp.expand((power.args[0] - power.args[0].subs(B, -B)) / 2)
+        odd = -odd if odd.could_extract_minus_sign() else odd
+        even = sp.expand((power.args[0] + power.args[0].subs(B, -B)) / 2)
+        total.append(2 * term / power * sp.exp(even) * sp.cosh(odd))
+    return sp.Add(*total)
 
 
 def overlap_equation(overlap: sp.Symbol = q) -> Derivation:
@@ -91,8 +128,8 @@ def overlap_equation(overlap: sp.Symbol = q) -> Derivation:
     return derivation.then(_PRICE).then(_HEAT).then(_DENOISER)
 
 
-def insert_denoiser(prior: Any, strength: sp.Symbol = q_hat) -> Rule:
-    """The denoiser of the prior in E_B Z_in f_in^2."""
+def insert_denoiser(prior: Any, strength: sp.Symbol = q_hat, owner: str = "") -> Rule:
+    """The denoiser of the prior in E_B Z_in f_in^2; arguments as of ``insert_prior``."""
 
     def apply(expr: sp.Expr) -> sp.Expr:
         def rewrite(_: GaussianAverage) -> sp.Expr:
@@ -105,7 +142,9 @@ def insert_denoiser(prior: Any, strength: sp.Symbol = q_hat) -> Rule:
         return (_against_posterior("E <x>^2", prior, after, lambda m0, m1, m2: m1**2 / m0),)
 
     def shown(before: sp.Expr, after: sp.Expr) -> Printed | None:
-        return Printed(before, denoiser_definitions(prior, strength)) if after.has(Binder) else None
+        if fits(after) or not after.has(Binder):
+            return None
+        return Printed(_owned(before, owner).subs(A, strength), denoiser_definitions(prior, owner))
 
     reference = "closed form of Z_in and of its logarithmic derivative; B has the law A x + sqrt(A) z"
     return Rule("denoiser of the prior", Kind.IDENTITY, apply, reference, check, shown=shown)

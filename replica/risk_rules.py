@@ -26,6 +26,7 @@ from replica.expr.average import GaussianAverage, OutputSum
 from replica.expr.binder import Binder, evaluate_inside
 from replica.expr.numeric import mp_function
 from replica.expr.replica_limit import replica_limit
+from replica.expr.stable import ndtr, normal_density, npdf
 from replica.ingredients.convex import ConvexProfile, U, on_branches
 from replica.risk_action import (
     ConjugateSum,
@@ -528,9 +529,11 @@ def insert_penalty(profile: ConvexProfile) -> Rule:
     def apply(expr: sp.Expr) -> sp.Expr:
         def rewrite(node: GaussianAverage) -> sp.Expr:
             value = _flat(body(node.body), node.var)
-            return tidy(GaussianAverage(value, *node.args[1:]).doit())
+            return GaussianAverage(value, *node.args[1:]).doit()
 
-        return tidy_terms(expr.replace(named, rewrite))
+        terms = sp.Add.make_args(sp.expand_mul(expr))
+        inserted = sp.Add(*(term.replace(named, rewrite) for term in terms if term.has(Legendre)))
+        return sp.Add(*(term for term in terms if not term.has(Legendre)), tidy(inserted))
 
     def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
         """phi by thirds, its derivatives by differences of the maximiser; the average by quadrature."""
@@ -584,17 +587,57 @@ def _flat(body: sp.Expr, x: sp.Symbol) -> sp.Expr:
 
 
 def tidy(expr: sp.Expr) -> sp.Expr:
-    """Terms that cancel, cancelled; rational expressions over one factored denominator."""
-    if expr.is_rational_function():
-        return sp.factor(expr)
-    return sp.factor_terms(sp.expand(expr))
+    """One factored fraction, its numerator collected by distribution functions and densities; square roots
+    of one term merged, so that variances cancel.
 
-
-def tidy_terms(expr: sp.Expr) -> sp.Expr:
-    """A rational result factored; else as it is."""
-    return (
-        sp.factor(expr) if not expr.has(Binder) and expr.is_rational_function() and not expr.has(m) else expr
+    >>> tidy(V * ndtr(m) + V**2 * ndtr(m))
+    V*(V + 1)*ndtr(m)
+    >>> tidy(normal_density(0, 0, 1 + m**2 / (q - m**2)) / sp.sqrt(1 - m**2 / q))
+    sqrt(2)/(2*sqrt(pi))
+    """
+    if expr.has(Binder):
+        return sp.factor_terms(sp.expand(expr))
+    plain = expr.replace(normal_density, lambda x, mu, v: npdf(_one_root((x - mu) / sp.sqrt(v))) / sp.sqrt(v))
+    plain = plain.replace(lambda e: isinstance(e, ndtr | npdf), lambda e: e.func(_one_root(e.args[0])))
+    plain = _complementary(sp.Add(*(_one_root(term) for term in sp.Add.make_args(sp.expand(plain)))))
+    named = {f: sp.Dummy(f"f{k}") for k, f in enumerate(sorted(plain.atoms(ndtr, npdf), key=str))}
+    rooted: dict[sp.Expr, sp.Dummy] = {}
+    total = sp.S.Zero
+    for term in sp.Add.make_args(plain.xreplace(named)):
+        root = sp.Mul(*_roots(term))
+        total += term if root == 1 else term / root * rooted.setdefault(root, sp.Dummy("root"))
+    factors = sp.Mul.make_args(sp.factor(total))
+    functions = list(named.values())
+    collected = (
+        sp.collect(sp.expand(f), functions, sp.factor) if f.is_Add and f.has(*functions) else f
+        for f in factors
     )
+    names = {name: f for f, name in (rooted | named).items()}
+    return sp.Mul(*collected).xreplace(names)
+
+
+def _roots(term: sp.Expr) -> list[sp.Expr]:
+    return [f for f in sp.Mul.make_args(term) if f.is_Pow and f.exp.is_Rational and f.exp.q == 2]
+
+
+def _one_root(term: sp.Expr) -> sp.Expr:
+    """A product with its square roots, all of variances, as the root of one rational function."""
+    term = sp.factor_terms(term)
+    factors, roots = sp.Mul.make_args(term), _roots(term)
+    if len(roots) < 2 and not any(f.base.is_Add for f in roots):
+        return term
+    inside = sp.factor(sp.Mul(*(f.base ** (2 * f.exp) for f in roots)))
+    return sp.Mul(*(f for f in factors if f not in roots)) * sp.sqrt(inside)
+
+
+def _complementary(expr: sp.Expr) -> sp.Expr:
+    """Phi(-x) as 1 - Phi(x) where that removes both."""
+    for f in sorted(expr.atoms(ndtr), key=str):
+        other = ndtr(-f.args[0])
+        if expr.has(other):
+            removed = sp.expand(expr.xreplace({other: 1 - f}))
+            expr = expr if removed.has(f) else removed
+    return expr
 
 
 def envelope_by_name(loss: Any) -> Rule:

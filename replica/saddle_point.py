@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import networkx as nx
 import sympy as sp
 
 from replica.derivation import Derivation
-from replica.expr.binder import Binder
 from replica.expr.printing import aligned, document
 
 
@@ -31,15 +30,24 @@ class Cycle(NamedTuple):
 class SaddlePoint:
     """One update per unknown, each the result of a derivation from the free entropy.
 
-    ``definitions`` are printed with them: another form of an update in named functions (printed in its place
-    where the update has averages), and these functions (Z_out, g_out).  ``conditions`` pair an unknown with
-    an expression that vanishes at a solution, for equations that are not solved for it.
+    ``definitions`` are printed with them: another form of an update in named functions (printed in its
+    place), and these functions (Z_out, g_out).  ``conditions`` pair an unknown with an expression that
+    vanishes at a solution, for equations that are not solved for it.
     """
 
     updates: tuple[tuple[sp.Symbol, sp.Expr], ...]
     derivations: tuple[Derivation, ...]
     definitions: tuple[tuple[sp.Expr, sp.Expr], ...] = ()
     conditions: tuple[tuple[sp.Symbol, sp.Expr], ...] = ()
+
+    @classmethod
+    def of(cls, *derivations: Derivation) -> SaddlePoint:
+        """The results of derivations, printed as their steps say."""
+        updates = tuple((cast(sp.Symbol, d.left), d.result) for d in derivations)
+        printed = tuple(d.printed for d in derivations)
+        short = ((d.left, p.expression) for d, p in zip(derivations, printed, strict=True))
+        definitions = (*short, *(named for p in printed for named in p.definitions))
+        return cls(updates, derivations, tuple(dict.fromkeys(definitions)))
 
     @property
     def unknowns(self) -> tuple[sp.Symbol, ...]:
@@ -112,7 +120,7 @@ class SaddlePoint:
 
     def _rows(self) -> list[str]:
         named = dict(self.definitions)
-        updates = [(u, named.get(u, e) if e.has(Binder) else e) for u, e in self.updates]
+        updates = [(u, named.get(u, e)) for u, e in self.updates]
         named = (d for d in self.definitions if d[0] not in self.unknowns)
         return [
             *(aligned(u, e) for u, e in (*updates, *named)),

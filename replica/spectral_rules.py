@@ -13,9 +13,9 @@ from typing import Any
 import sympy as sp
 
 from replica.action import DifferentialEntropy, geometry
-from replica.derivation import Comparison, Kind, Rule
+from replica.derivation import Comparison, Kind, Printed, Rule
 from replica.expr.binder import Binder
-from replica.expr.spectral import HilbertTransform, SpectralDensity, SpectralIntegral
+from replica.expr.spectral import HilbertTransform, ImaginaryPart, SpectralDensity, SpectralIntegral
 from replica.expr.spectral_numeric import evaluate_spectral
 from replica.symbols import beta, kappa, q_hat, rho
 
@@ -90,7 +90,35 @@ def gaussian_energy(prior: Any) -> Rule:
         apply,
         f"the potential of {prior.noise_name} is {prior.noise_potential} plus a constant on its support",
         check,
+        shown=_with_laws,
     )
+
+
+def _with_laws(before: sp.Expr, after: sp.Expr) -> Printed:
+    """The result, and the equation of the resolvent of each law that it integrates over."""
+    return Printed(after, law_definitions(after))
+
+
+def law_definitions(expr: sp.Expr) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
+    """The density of each law by its Stieltjes transform g(z), and the equation of that: z by g where it is
+    linear in z, else the polynomial that vanishes.
+    """
+    found = []
+    for x, g, law in dict.fromkeys(i.args[1:] for i in sorted(expr.atoms(SpectralIntegral), key=str)):
+        z, old = law.bound_symbols
+        at = sp.Symbol("z")
+        transform = sp.Function(str(g))
+        found.append(
+            (SpectralDensity(g), -ImaginaryPart(transform(sp.Symbol(rf"{x}+\mathrm{{i}}0"))) / sp.pi)
+        )
+        polynomial = sp.Poly(law.polynomial, z)
+        if polynomial.degree() == 1:
+            slope, constant = polynomial.all_coeffs()
+            left, right = at, sp.apart(-constant / slope, old)
+        else:
+            left, right = sp.S.Zero, sp.Add(*(c * old**k for k, c in enumerate(reversed(law.coefficients()))))
+        found.append((left, right.subs({old: transform(at), z: at}, simultaneous=True)))
+    return tuple(found)
 
 
 def de_bruijn(prior: Any) -> Rule:
@@ -150,6 +178,7 @@ def hilbert_identities() -> Rule:
         apply,
         "large-z expansion of g^2, g^3 and z g^3",
         check,
+        shown=_with_laws,
     )
 
 

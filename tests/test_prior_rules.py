@@ -157,4 +157,4 @@ def test_mirror_images_are_averaged_once():
 
 def test_definitions_name_the_functions():
     names = [name for name, _ in prior_rules.denoiser_definitions(Rademacher())]
-    assert names == [A, prior_rules.Z_IN, prior_rules.F_IN]
+    assert names == [prior_rules.Z_IN, prior_rules.F_IN]

@@ -170,3 +170,16 @@ class SpectralIntegral(Binder):
 
     def _sympystr(self, printer: Any) -> str:
         return f"int dx [{printer._print(self.args[0])}]"
+
+
+class PairIntegral(SpectralIntegral):
+    """The integral of a density times its logarithmic potential, printed as a double integral; for print."""
+
+    def _latex(self, printer: Any) -> str:
+        (potential,) = self.body.atoms(LogPotential)
+        density = SpectralDensity(potential.args[1])
+        rest = self.body / (potential * density)
+        index = _index(potential.args[1])
+        pair = rf"\varrho{index}(x)\varrho{index}(x')\log|x-x'|"
+        before = "" if rest == 1 else printer._print(rest) + " "
+        return rf"\iint\!\mathrm{{d}}x\,\mathrm{{d}}x'\;{before}{pair}"

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import mpmath
 import sympy as sp
 from sympy.core.function import ArgumentIndexError
+from sympy.printing.precedence import PRECEDENCE
 
 from replica.expr.binder import Binder
 
@@ -461,6 +462,7 @@ class ndtr_interval(StableFunction):
     """
 
     nargs = (2,)
+    precedence = PRECEDENCE["Add"]
     mpmath_value = staticmethod(lambda a, b: mpmath.exp(_log_ndtr_interval(a, b)))
 
     @classmethod
@@ -479,7 +481,7 @@ class ndtr_interval(StableFunction):
     def _latex(self, printer: Any, exp: str | None = None) -> str:
         a, b = (printer._print(arg) for arg in self.args)
         base = rf"\Phi\left({b}\right)-\Phi\left({a}\right)"
-        return rf"\left({base}\right)" if exp is None else rf"\left({base}\right)^{{{exp}}}"
+        return base if exp is None else rf"\left({base}\right)^{{{exp}}}"
 
 
 STABLE: dict[str, type[StableFunction]] = {

@@ -88,10 +88,6 @@ class RotationallyInvariant:
         overlap = sp.Add.make_args(derivation.result)
         return derivation, sp.Add(self.second_moment, *(-term for term in overlap))
 
-    def definitions(self) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
-        """None: the equations are printed as they are."""
-        return ()
-
     def fisher_information(self, law: spectra.Law, label: str) -> sp.Expr:
         """J = E|d log p(Y)/dY|^2 per entry: the integral of rho(x) score^2, times the share of the free."""
         g = sp.Symbol(f"g_{label}")

@@ -82,10 +82,6 @@ class Prior(ABC):
         derivation = prior_rules.overlap_equation().then(prior_rules.insert_denoiser(self))
         return derivation, derivation.then(prior_rules.mean_square_error(self)).result
 
-    def definitions(self) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
-        """The functions that the equations are printed with."""
-        return prior_rules.denoiser_definitions(self)
-
     def canonical(self, values: dict[str, Any]) -> dict[str, Any]:
         """The point itself: a separable prior has no other orientation."""
         return values

@@ -33,7 +33,6 @@ import sympy as sp
 from replica import envelope_rules, risk_rules
 from replica.derivation import Derivation
 from replica.expr.average import GaussianAverage
-from replica.expr.binder import Binder
 from replica.free_entropy import FreeEntropy
 from replica.ingredients.channels import Channel, Sign
 from replica.ingredients.losses import LogisticLoss, Loss
@@ -41,9 +40,9 @@ from replica.ingredients.penalties import L2, Penalty
 from replica.ingredients.priors import Gaussian
 from replica.parameters import Parameter
 from replica.risk_action import ReplicatedRisk, h_0, w
-from replica.risk_rules import F_OUT, FIELD
+from replica.risk_rules import FIELD
 from replica.saddle_point import SaddlePoint
-from replica.symbols import PARAMETERS, V, V_hat, alpha, ell, h, kappa, m, m_hat, n, omega, q, q_hat, y
+from replica.symbols import PARAMETERS, V, V_hat, alpha, ell, h, kappa, m, m_hat, n, q, q_hat, y
 from solvers.errors import InputError
 
 _SYMBOLS = {**PARAMETERS, "threshold": kappa, "l1_ratio": ell}
@@ -124,7 +123,7 @@ class EmpiricalRisk:
             (m_hat, V_hat, q_hat),
             tuple(s for _, s in self.parameter_symbols()),
             "extremum over all six",
-            derivation.steps[-1].printed,
+            derivation.printed,
         )
 
     def saddle_point(self) -> SaddlePoint:
@@ -198,8 +197,6 @@ def _derivation(model: EmpiricalRisk) -> Derivation:
 
 @lru_cache(maxsize=32)
 def _saddle_point(model: EmpiricalRisk) -> SaddlePoint:
-    derivation = model.derive()
-    named = derivation["Moreau envelope"]
     components = tuple(model.teacher_prior.components())
     # stationarity in the conjugates of the Legendre term -m m_hat + (q V_hat - V q_hat)/2
     overlaps = tuple(
@@ -211,11 +208,4 @@ def _saddle_point(model: EmpiricalRisk) -> SaddlePoint:
         risk_rules.conjugate_equation(conjugate, unknown, factor, model.teacher.outputs, model.second_moment)
         for conjugate, unknown, factor in ((m_hat, m, 1), (q_hat, V, 2), (V_hat, q, -2))
     )
-    inserted = tuple(d.then(rule) for d in general)
-    definitions: tuple[tuple[sp.Expr, sp.Expr], ...] = ()
-    if any(d.result.has(Binder) for d in inserted):
-        envelope = named.printed.definitions[0]
-        output_function = (F_OUT, -sp.Derivative(envelope[0], omega))
-        definitions = (*((d.left, d.result) for d in general), output_function, envelope)
-    derivations = (*overlaps, *inserted)
-    return SaddlePoint(tuple((d.left, d.result) for d in derivations), derivations, definitions)
+    return SaddlePoint.of(*overlaps, *(d.then(rule) for d in general))

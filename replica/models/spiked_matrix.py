@@ -54,6 +54,7 @@ class _Side(NamedTuple):
     prior: Any
     overlap: Overlap
     weight: sp.Expr
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class SpikedMatrix:
             return (_Side(self.prior, Overlap(Q, Q_HAT, moments[0], q, q_hat), sp.S.One),)
         u = Overlap(Q_U, Q_U_HAT, moments[0], Q_OF_U, CONJUGATE_OF_U)
         v = Overlap(Q_V, Q_V_HAT, moments[1], Q_OF_V, CONJUGATE_OF_V)
-        return _Side(self.prior, u, sp.S.One), _Side(self.second_prior, v, alpha)
+        return _Side(self.prior, u, sp.S.One, "u"), _Side(self.second_prior, v, alpha, "v")
 
     def derive(self) -> Derivation:
         """From E[Z^n] to the free entropy, step by step."""
@@ -119,7 +120,7 @@ class SpikedMatrix:
             tuple(side.overlap.q_hat for side in self.sides()),
             tuple(s for _, s in self.parameter_symbols()),
             "extremum: sup over q, inf over q_hat",
-            derivation.steps[-1].printed,
+            derivation.printed,
         )
 
     def saddle_point(self) -> SaddlePoint:
@@ -150,7 +151,7 @@ def _derivation(model: SpikedMatrix) -> Derivation:
         replica_rules.planted_overlaps(*(side.overlap for side in model.sides())),
         replica_rules.decouple_signal,
         replica_rules.n_to_zero,
-        *(prior_rules.insert_prior(side.prior, side.overlap.q_hat) for side in model.sides()),
+        *(prior_rules.insert_prior(side.prior, side.overlap.q_hat, side.name) for side in model.sides()),
     ]
     for rule in rules:
         derivation = derivation.then(rule)
@@ -160,18 +161,16 @@ def _derivation(model: SpikedMatrix) -> Derivation:
 @lru_cache(maxsize=64)
 def _saddle_point(model: SpikedMatrix) -> SaddlePoint:
     phi = model.free_entropy().expression
-    updates, derivations = [], []
+    derivations = []
     for side in model.sides():
         o = side.overlap
-        overlap = prior_rules.overlap_equation(o.q).then(prior_rules.insert_denoiser(side.prior, o.q_hat))
+        denoiser = prior_rules.insert_denoiser(side.prior, o.q_hat, side.name)
+        overlap = prior_rules.overlap_equation(o.q).then(denoiser)
         start = (phi + side.weight * o.q * o.q_hat / 2) * 2 / side.weight
         coupling = sp.Add(*(t for t in sp.Add.make_args(sp.expand(start)) if t.has_free(o.q)))
         conjugate = Derivation.start("Conjugate of the overlap", o.q_hat, sp.Derivative(coupling, o.q))
-        conjugate = conjugate.then(_DIFFERENTIATE)
-        updates += [(o.q, overlap.result), (o.q_hat, conjugate.result)]
-        derivations += [overlap, conjugate]
-    definitions = model.prior.definitions() if updates[0][1].has(sp.Function) else ()
-    return SaddlePoint(tuple(updates), tuple(derivations), definitions)
+        derivations += [overlap, conjugate.then(_DIFFERENTIATE)]
+    return SaddlePoint.of(*derivations)
 
 
 @lru_cache(maxsize=64)

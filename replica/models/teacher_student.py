@@ -30,7 +30,6 @@ import sympy as sp
 from replica import channel_rules, replica_rules
 from replica.action import Geometry, geometry, replicated_evidence
 from replica.derivation import Derivation
-from replica.expr.average import GaussianAverage, OutputSum
 from replica.free_entropy import FreeEntropy
 from replica.ingredients.channels import Channel, GaussianNoise
 from replica.ingredients.priors import Gaussian
@@ -115,7 +114,7 @@ class TeacherStudent:
             (q_hat,),
             tuple(s for _, s in self.parameter_symbols()),
             "sup over q, inf over q_hat",
-            derivation.steps[-1].printed,
+            derivation.printed,
         )
 
     def saddle_point(self) -> SaddlePoint:
@@ -232,14 +231,7 @@ def _derivation(model: TeacherStudent) -> Derivation:
 
 @lru_cache(maxsize=256)
 def _saddle_point(model: TeacherStudent) -> SaddlePoint:
-    channel, prior = model.channel, model.prior
-    variance = model.variance
+    channel, variance = model.channel, model.variance
     overlap = _overlap(model)[0]
     general = channel_rules.overlap_equation(channel.outputs, model.geometry)
-    conjugate = general.then(channel_rules.insert_evidence(channel, variance))
-    definitions: tuple[tuple[sp.Expr, sp.Expr], ...] = ()
-    if overlap.result.has(GaussianAverage, OutputSum):
-        definitions += ((q, overlap.steps[-1].before), *prior.definitions())
-    if conjugate.result.has(GaussianAverage):
-        definitions += ((q_hat, general.result), *channel_rules.output_definitions(channel, variance))
-    return SaddlePoint(((q, overlap.result), (q_hat, conjugate.result)), (overlap, conjugate), definitions)
+    return SaddlePoint.of(overlap, general.then(channel_rules.insert_evidence(channel, variance)))

@@ -54,8 +54,8 @@ def test_aligned_snapshot():
     assert aligned("f", expr, width=25) == "\n".join(
         [
             r"\begin{aligned}",
-            r"f &= \alpha^{2} + \alpha \log 2\cosh\left(x\right) \\",
-            r"&\quad - \frac{\beta x^{2}}{2}",
+            r"f &= \alpha^{2} - \frac{\beta x^{2}}{2} \\",
+            r"&\quad + \alpha \log 2\cosh\left(x\right)",
             r"\end{aligned}",
         ]
     )

@@ -389,13 +389,28 @@ def test_latex_of_the_gaussian_saddle_point():
             r"\[",
             r"\begin{aligned}",
             r"q &= 1 - \frac{1}{\hat{q}} + \frac{1}{\hat{q}^{2}} \int\!\mathrm{d}x\;"
-            r"\left(\frac{4 \pi^{2} x \varrho_{Y}^{3}(x)}{3 \beta^{2}}"
-            r" + \frac{\left(\beta - 1\right)^{2} \varrho_{Y}(x)}{\beta^{2} x}\right)",
+            r"\left(\frac{4 \pi^{2} x}{3 \beta^{2}} \varrho_{Y}^{3}(x)"
+            r" + \frac{\left(\beta - 1\right)^{2}}{\beta^{2} x} \varrho_{Y}(x)\right)",
             r"\end{aligned}",
             r"\]",
             r"\[",
             r"\begin{aligned}",
-            r"\hat{q} &= \frac{\alpha}{\Delta - q + 1}",
+            r"\hat{q} &= \frac{\alpha}{1 + \Delta - q}",
+            r"\end{aligned}",
+            r"\]",
+            r"\[",
+            r"\begin{aligned}",
+            r"\varrho_{Y}(x) &= -\frac{1}{\pi} \operatorname{Im}\left[g_{Y}(x+\mathrm{i}0)\right]",
+            r"\end{aligned}",
+            r"\]",
+            r"\[",
+            r"\begin{aligned}",
+            r"0 &= z^{2} g_{Y}^{4}(z) + \left(2 z \left(\beta - 1\right) - \beta z^{2} \hat{q}\right) g_{Y}^{3}(z) \\",
+            r"&\quad + \left(\left(\beta - 1\right)^{2}"
+            r" - \beta z \left(\beta \hat{q} + \rho \hat{q} + \rho - 2 \hat{q}\right)\right) g_{Y}^{2}(z) \\",
+            r"&\quad + \left(\beta^{2} \rho z \hat{q}"
+            r" - \beta \left(\beta - 1\right) \left(\rho \hat{q} + \rho - \hat{q}\right)\right) g_{Y}(z)"
+            r" - \beta^{2} \rho \hat{q}",
             r"\end{aligned}",
             r"\]",
         ]
@@ -405,7 +420,7 @@ def test_latex_of_the_gaussian_saddle_point():
 def test_latex_names_the_evidence():
     text = model("sign").saddle_point().body_latex()
     assert r"\sum_{y\in\{-1,1\}} Z_{\mathrm{out}}(y,\omega,V) g_{\mathrm{out}}^{2}(y,\omega,V)" in text
-    assert r"Z_{\mathrm{out}}(1,\omega,V) &= \Phi\left(\frac{\omega}{\sqrt{V}}\right)" in text
+    assert r"Z_{\mathrm{out}}(y,\omega,V) &= \Phi\left(\frac{y \omega}{\sqrt{V}}\right)" in text
     assert r"V &= 1 - q" in text
 
 

@@ -373,13 +373,23 @@ def test_latex_of_the_saddle_point():
         [
             r"\[",
             r"\begin{aligned}",
-            r"q &= 1 + \frac{1}{\kappa} - \frac{1}{\hat{q}} + \frac{1}{\hat{q}^{2}} \int\!\mathrm{d}x\;"
-            r"\frac{4 \pi^{2} \varrho_{Y}^{3}(x)}{3}",
+            r"q &= 1 + \frac{1}{\kappa} - \frac{1}{\hat{q}}"
+            r" + \frac{4 \pi^{2}}{3 \hat{q}^{2}} \int\!\mathrm{d}x\;\varrho_{Y}^{3}(x)",
             r"\end{aligned}",
             r"\]",
             r"\[",
             r"\begin{aligned}",
-            r"\hat{q} &= \frac{4 \alpha}{\Delta - 2 q + 2 + \frac{2}{\kappa}}",
+            r"\hat{q} &= \frac{4 \alpha}{2 + \Delta + \frac{2}{\kappa} - 2 q}",
+            r"\end{aligned}",
+            r"\]",
+            r"\[",
+            r"\begin{aligned}",
+            r"\varrho_{Y}(x) &= -\frac{1}{\pi} \operatorname{Im}\left[g_{Y}(x+\mathrm{i}0)\right]",
+            r"\end{aligned}",
+            r"\]",
+            r"\[",
+            r"\begin{aligned}",
+            r"z &= \frac{1}{g_{Y}(z)} + \frac{g_{Y}(z)}{\hat{q}} - \frac{\kappa}{g_{Y}(z) - \kappa}",
             r"\end{aligned}",
             r"\]",
         ]
