@@ -1,5 +1,5 @@
 """What every model prints, against stored files: the saddle point and the free entropy of each model, once for every
-value of each of its options.
+value of each of its options (some of those that differ by a number only).
 
 A change of the printed equations shows as a changed file in review. After an intended change run
 
@@ -32,6 +32,9 @@ AROUND = {
 }
 """Other options than the defaults, with which one option goes through its values."""
 
+SHOWN = {"p": ("3", "4"), "ansatz": ("rs", "1rsb")}
+"""Of these options only some values: the others are the same with another power, or with deeper averages."""
+
 CASES: dict[str, tuple[str, dict[str, str]]] = {
     f"{model}-{option}-{value.replace(' ', '-')}": (
         model,
@@ -40,6 +43,7 @@ CASES: dict[str, tuple[str, dict[str, str]]] = {
     for model in MODELS
     for option, values in OPTIONS.get(model, {}).items()
     for value in values
+    if value in SHOWN.get(option, values)
 }
 CASES |= {model: (model, {}) for model in MODELS if not OPTIONS.get(model)}
 """Name of the file -> model and options."""
