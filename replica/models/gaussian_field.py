@@ -83,6 +83,7 @@ class GaussianField:
     reference: ClassVar[str] = "M. Talagrand, Ann. Math. 163 (2006) 221"
     default_start: ClassVar[str] = "global"
     solver: ClassVar[str] = "levels"
+    simulation: ClassVar[str] = "spins"
 
     def __init__(
         self,
@@ -142,12 +143,15 @@ class GaussianField:
         return GroundState(self)
 
     def observables(self) -> dict[str, sp.Expr]:
-        """Free energy f, energy e = -dPhi/dbeta at fixed overlaps, entropy; the replicon of each overlap,
+        """Free energy f, energy e = -dPhi/dbeta at fixed overlaps, entropy; the mean square of the overlap of
+        two configurations, an average over pairs of replicas at n -> 0; the replicon of each overlap,
         positive where the solution is stable (``replica.stability``).
         """
         phi = self.derive().result
         energy = linear(-phi.diff(beta))
         found = {"f": -phi / beta, "energy": energy, "entropy": phi + beta * energy}
+        entries = self.ansatz.matrix(n, 0, q)
+        found["squared_overlap"] = (entries.row_sum(lambda entry: entry**2) / (n - 1)).subs(n, 0)
         values = replicons(self)
         names = ["replicon"] if len(values) == 1 else [f"replicon{i}" for i in range(len(values))]
         return found | dict(zip(names, values, strict=True))

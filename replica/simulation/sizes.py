@@ -192,7 +192,30 @@ class RiskSizes:
         return 8 * (self.n * self.d + 3 * self.d**2)
 
 
-AnySizes: TypeAlias = Sizes | NetworkSizes | VectorSizes | SpikeSizes | RectangleSizes | RiskSizes
+@dataclass(frozen=True)
+class SpinSizes:
+    """The size of a spin system: N spins, couplings of at most this order."""
+
+    N: int
+    order: int
+
+    @property
+    def ratios(self) -> dict[str, Fraction]:
+        """None follows from the size."""
+        return {}
+
+    @property
+    def label(self) -> str:
+        """The size."""
+        return f"N = {self.N}"
+
+    @property
+    def bytes(self) -> int:
+        """The couplings in double precision, twice."""
+        return 16 * self.N**self.order
+
+
+AnySizes: TypeAlias = Sizes | NetworkSizes | VectorSizes | SpikeSizes | RectangleSizes | RiskSizes | SpinSizes
 
 
 def whole(name: str, value: Any, least: int) -> None:
