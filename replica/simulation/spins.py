@@ -78,7 +78,7 @@ def prepare(
     weights = _weights(model.covariance)
     order = max(weights)
     sizes = SpinSizes(size_asked(N, d, SIZES[order]), order)
-    if sizes.N < order:
+    if order > sizes.N:
         raise InputError(f"couplings of {order} spins need at least {order} of them, got N = {sizes.N}")
     affordable(sizes, memory_budget)
     # distinct spins only: with this factor the variance of H is N xi(1) at every N
