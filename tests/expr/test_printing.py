@@ -9,7 +9,10 @@ import pytest
 import sympy as sp
 
 from replica.expr import GaussianAverage, OutputSum, aligned, document, latex, log2cosh, ndtr, normal_density
+from replica.expr.logsum import logaddexp
 from replica.expr.printing import rendered_width
+from replica.expr.readable import readable
+from replica.expr.stable import ndtr_interval, xlogx
 
 x, y, h = sp.symbols("x y h", real=True)
 omega = sp.Symbol("omega", real=True)
@@ -41,6 +44,61 @@ n = sp.Symbol("n")
 )
 def test_latex_snapshots(expr, tex):
     assert latex(expr) == tex
+
+
+a, b, beta, lam = sp.symbols("alpha b beta lambda", positive=True)
+hat = sp.Symbol(r"\hat{q}", positive=True)
+
+
+@pytest.mark.parametrize(
+    ("expr", "tex"),
+    [
+        (1 - q, "1 - q"),
+        (hat + 1, r"1 + \hat{q}"),
+        (b - q + a, r"\alpha + b - q"),
+        (-a * q * hat / 2, r"- \frac{\alpha q \hat{q}}{2}"),
+        (y * omega / sp.sqrt(V), r"\frac{y \omega}{\sqrt{V}}"),
+        ((-a - omega) / sp.sqrt(V), r"- \frac{\alpha + \omega}{\sqrt{V}}"),
+        (1 / (lam * b - b - hat), r"- \frac{1}{\hat{q} + b - \lambda b}"),
+        (omega / (sp.sqrt(a) * sp.sqrt(1 + V / a)), r"\frac{\omega}{\sqrt{V + \alpha}}"),
+        (sp.sqrt(2) * a / (sp.sqrt(sp.pi) * (1 + V)), r"\frac{\sqrt{\frac{2}{\pi}} \alpha}{1 + V}"),
+        (sp.sqrt(2) * sp.exp(-V) / 2, r"\frac{e^{- V}}{\sqrt{2}}"),
+        (a * sp.log(1 + q) / 2, r"\frac{\alpha}{2} \log{\left(1 + q \right)}"),
+        ((beta - 1) * xlogx(beta - 1), r"\left(\beta - 1\right)^{2} \log{\left(\beta - 1 \right)}"),
+        (a * (-sp.log(q) - 1), r"- \alpha \log q - \alpha"),
+        (sp.Mul(-2, ndtr_interval(x, y)), r"- 2 \left(\Phi\left(y\right)-\Phi\left(x\right)\right)"),
+        (logaddexp(0, -h * y), r"\log{\left(1 + e^{- h y} \right)}"),
+        (logaddexp(x + sp.log(a), sp.log(1 - a)), r"\log{\left(1 - \alpha + \alpha e^{x} \right)}"),
+        (sp.exp(y * h - sp.exp(h) - sp.loggamma(y + 1)), r"\frac{e^{h y - e^{h}}}{y!}"),
+        (
+            GaussianAverage(-2 * q * x**4 + 1, x, 0, q),
+            r"1 - 2 q \mathbb{E}_{x\sim\mathcal{N}(0,q)}\left[x^{4}\right]",
+        ),
+        (OutputSum(-h * ndtr(y), y, sp.FiniteSet(-1, 1)), r"- h \sum_{y\in\{-1,1\}} \Phi\left(y\right)"),
+    ],
+    ids=str,
+)
+def test_terms_and_factors_stand_as_in_a_paper(expr, tex):
+    assert latex(expr) == tex
+
+
+@pytest.mark.parametrize(
+    "expr",
+    [
+        GaussianAverage(1 - 2 * q * log2cosh(x), x, V, q),
+        OutputSum(-h * ndtr(y * V), y, sp.FiniteSet(-1, 1)),
+        sp.Mul(logaddexp(log2cosh(h) + sp.log(V), sp.log(q)), xlogx(V)),
+        q * sp.Add(sp.Mul(-1, logaddexp(0, h)), -V) + ndtr(h / sp.sqrt(V) - q / sp.sqrt(V)),
+        sp.exp(3 * h - sp.loggamma(V + 4)),
+    ],
+    ids=str,
+)
+def test_the_readable_form_has_the_same_value(expr):
+    at = {h: sp.Rational(2, 7), q: sp.Rational(3, 5), V: sp.Rational(9, 7)}
+    form = readable(expr)
+    assert form != expr
+    left, right = (sp.N(sp.sympify(e).doit().subs(at), 25) for e in (form, expr))
+    assert abs(left - right) < 1e-20
 
 
 def test_an_integral_before_another_factor_is_bracketed():

@@ -16,9 +16,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import sympy as sp
+from sympy.core.function import AppliedUndef
 
+from replica.derivation import Printed, used_definitions
 from replica.expr import document
+from replica.expr.binder import evaluate_inside
 from replica.models import MODELS, OPTIONS, build
+from replica.risk_action import Evidence, Moreau
 
 FOLDER = Path(__file__).parent / "snapshots"
 REWRITE = "if the change is intended, run: python tests/models/test_latex_snapshots.py"
@@ -117,6 +122,51 @@ def test_no_internal_name_is_printed(model):
     for name in (name for name, (owner, _) in CASES.items() if owner == model):
         words = set(stored(name).read_text(encoding="utf-8").replace("{", " ").replace("}", " ").split())
         assert not words & {"nan", "zoo", "Dummy", "Binder", "Piecewise", "OutputSum"}, name
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("glm", {"prior": "bernoulli", "channel": "probit"}),
+        ("glm", {"prior": "sparse-rademacher"}),
+        ("spiked", {"prior": "gauss-bernoulli", "second_prior": "bernoulli"}),
+    ],
+    ids=str,
+)
+def test_what_is_printed_is_the_free_entropy(model, options):
+    """With the definitions inserted for the names, at a point, by quadrature."""
+    phi = build(model, options).free_entropy()
+    named = dict(phi.printed.definitions)
+    values = {s: sp.Rational(3 + k, 12) for k, s in enumerate(sorted(phi.expression.free_symbols, key=str))}
+    plain = phi.printed.expression
+    for name, value in named.items():
+        if name.args:
+            plain = plain.replace(name.func, sp.Lambda(name.args, value))
+        else:
+            values[name] = value.subs(values)
+    assert not plain.atoms(AppliedUndef)
+    assert plain != phi.expression
+    left, right = (sp.N(evaluate_inside(e.subs(values)), 12) for e in (plain, phi.expression))
+    assert abs(left - right) < 1e-9
+
+
+@pytest.mark.parametrize("name", sorted(QUICK))
+def test_every_name_that_is_printed_is_defined(name):
+    """Functions have a definition, and definitions a use, in the saddle point and in the free entropy."""
+    model, options = CASES[name]
+    built = build(model, options)
+    saddle, phi = built.saddle_point(), built.free_entropy()
+    named = dict(saddle.definitions)
+    updates = tuple(named.get(u, e) for u, e in saddle.updates)
+    functions = tuple(d for d in saddle.definitions if d[0] not in saddle.unknowns)
+    printed = phi.printed or Printed(phi.expression)
+    for expressions, definitions in ((updates, functions), ((printed.expression,), printed.definitions)):
+        used = set().union(*(e.atoms(AppliedUndef, Evidence, Moreau) for e in expressions))
+        used |= set().union(*(right.atoms(AppliedUndef, Evidence, Moreau) for _, right in definitions), set())
+        defined = {left.func for left, _ in definitions if left.args}
+        implicit = {f.func for left, right in definitions if not left.args for f in right.atoms(AppliedUndef)}
+        assert {f.func for f in used} <= defined | implicit
+        assert used_definitions(expressions, definitions) == definitions
 
 
 def test_no_formula_runs_off_the_page():
