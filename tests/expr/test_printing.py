@@ -1,5 +1,8 @@
 """LaTeX as in a paper: exact snapshots, and a document that compiles."""
 
+# SymPy's annotations say that calling a function class makes a class:
+# pyright: reportArgumentType=false, reportOperatorIssue=false
+
 from __future__ import annotations
 
 import shutil
