@@ -185,7 +185,7 @@ def test_json_is_strict(calls, capsys):
         (["derive", "toy", "alpha=1"], "unknown option 'alpha': allowed: channel"),
         (["derive", "toy", "--to", "toy.pdf"], "must end in .tex or .md"),
         (["derive", "toy", "--to", "nowhere/toy.md"], "there is no folder 'nowhere'"),
-        (["validate", "toy", *POINT, "--d", "0"], "argument --d: must be a positive whole number"),
+        (["validate", "toy", *POINT, "--d", "0"], "argument --d/--N: must be a positive whole number"),
         (["validate", "toy", *POINT, "--seeds", "-1"], "argument --seeds"),
         (["validate", "toy", *POINT, "--plot", "check.txt"], "must end in .png or .pdf or .svg"),
         (["demo", "--plot", "nowhere/check.png"], "there is no folder 'nowhere'"),
