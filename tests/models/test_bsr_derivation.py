@@ -66,7 +66,9 @@ def derivations(name):
 # --- steps --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", CHANNELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "abs" else name for name in CHANNELS]
+)
 def test_every_step_verifies(name):
     for derivation in derivations(name).values():
         for step in derivation.steps:

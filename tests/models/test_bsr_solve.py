@@ -253,7 +253,10 @@ def test_at_and_above_the_threshold_recovery_is_exact(b, r, factor):
     assert len(solution.branches) == 1  # no other solution, and none made of rounding
 
 
-@pytest.mark.parametrize(("b", "r"), SHAPES)
+@pytest.mark.parametrize(
+    ("b", "r"),
+    [pytest.param(*shape, marks=pytest.mark.slow) if shape == ("1", "1") else shape for shape in SHAPES],
+)
 def test_below_the_threshold_it_is_not(b, r):
     """The error tends to 0 linearly at the threshold; a millionth below it has six digits less than 1."""
     errors = []
