@@ -19,10 +19,10 @@ import sympy as sp
 from replica import ansatz as ansaetze
 from replica.action import Q_HAT, PairSum, Q, nodes_of
 from replica.binary_evidence import spin_log_moment, thermodynamic_limit
-from replica.derivation import Comparison, Derivation, Kind, Rule
+from replica.derivation import Comparison, Derivation, Kind, Printed, Rule
 from replica.expr.average import GaussianAverage
 from replica.expr.binder import Binder, evaluate_inside
-from replica.expr.recursion import LogMoment, Tilted, linear
+from replica.expr.recursion import LogMoment, Tilted, by_name, linear
 from replica.expr.replica_limit import replica_limit
 from replica.expr.stable import log2cosh
 from replica.field_action import ISING, EntrySum, ReplicatedSpins, SphereVolume, SpinMoment
@@ -326,6 +326,7 @@ name_levels = Rule(
     _name_levels,
     "phi_i(w) = (1/m_i) log E exp(m_i phi_{i+1}), with phi = log 2cosh innermost",
     _check_name_levels,
+    shown=lambda before, after: Printed(*by_name(after)),
 )
 
 
@@ -364,6 +365,7 @@ def eliminate_conjugates(chosen: Any) -> Rule:
         apply,
         "dPhi/dq = 0 gives q_hat, which the coupling holds linearly; true at the saddle point",
         check,
+        shown=lambda before, after: Printed(*by_name(after)),
     )
 
 
@@ -446,6 +448,7 @@ _price_on_levels = Rule(
     _differentiate_levels,
     "Price: dE[f]/dv = E[f'']/2 at every level; second derivatives cancel between a level and the one inside",
     _check_differentiate_levels,
+    shown=lambda before, after: Printed(*by_name(after)),
 )
 
 _DIFFERENTIATE = Rule(

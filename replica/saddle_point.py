@@ -121,10 +121,11 @@ class SaddlePoint:
     def _rows(self) -> list[str]:
         named = dict(self.definitions)
         updates = [(u, named.get(u, e)) for u, e in self.updates]
-        named = (d for d in self.definitions if d[0] not in self.unknowns)
+        printed = {*self.unknowns, *(u for u, _ in self.conditions)}
+        others = (d for d in self.definitions if d[0] not in printed)
         return [
-            *(aligned(u, e) for u, e in (*updates, *named)),
-            *(aligned("0", e) for _, e in self.conditions),
+            *(aligned(u, e) for u, e in (*updates, *others)),
+            *(aligned("0", named.get(u, e)) for u, e in self.conditions),
         ]
 
     def to_markdown(self) -> str:

@@ -25,6 +25,7 @@ from sympy.printing.precedence import PRECEDENCE
 from replica.expr.average import GaussianAverage
 from replica.expr.binder import Binder
 from replica.expr.logsum import stable_log
+from replica.expr.printing import latex
 from replica.expr.stable import log2cosh
 
 
@@ -238,6 +239,39 @@ def kink_closed_form(in_w: int, in_a: int) -> sp.Expr:
 def _unfolded(expr: sp.Expr) -> sp.Expr:
     """With every level in plain Gaussian averages."""
     return expr.replace(lambda e: isinstance(e, _Level), lambda e: e.unfold())
+
+
+Definitions = tuple[tuple[sp.Expr, sp.Expr], ...]
+
+
+def by_name(expr: sp.Expr) -> tuple[sp.Expr, Definitions]:
+    """For print: levels inside levels as phi_i(w) and <g>_i, and what these names mean.
+
+    One level is printed as it is.
+
+    >>> u, w, x = sp.symbols("w_2 w_1 w_0", real=True)
+    >>> v, m, k = sp.symbols("v m k", positive=True)
+    >>> nest = LogMoment(LogMoment(log2cosh(u), u, w, v, k), w, x, v, m)
+    >>> by_name(nest)[0]
+    \\varphi_1(w_0)
+    """
+    levels = [e for e in sp.preorder_traversal(expr) if isinstance(e, _Level)]
+    if not any(e.args[0].has(_Level) for e in levels):
+        return expr, ()
+    definitions: dict[sp.Expr, sp.Expr] = {}
+
+    def name(node: _Level) -> sp.Expr:
+        index = node.var.name.rpartition("_")[2]
+        if isinstance(node, LogMoment):
+            short = sp.Function(rf"\varphi_{index}", real=True)(node.mean)
+            definitions[short] = node
+            return short
+        some = sp.Symbol(rf"\left\langle g\right\rangle_{{{index}}}", real=True)
+        definitions[some] = node.func(sp.Tuple(sp.Symbol("g", real=True), node.inner), *node.args[1:])
+        return sp.Symbol(rf"\left\langle {latex(node.observable)}\right\rangle_{{{index}}}", real=True)
+
+    short = expr.replace(lambda e: isinstance(e, _Level), name)
+    return short, tuple(sorted(definitions.items(), key=lambda pair: str(pair[0])))
 
 
 def linear(expr: sp.Expr) -> sp.Expr:

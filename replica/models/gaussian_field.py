@@ -37,7 +37,7 @@ from replica import field_rules, ground_rules
 from replica.ansatz import KStepRSB, ReplicaSymmetric
 from replica.derivation import Derivation
 from replica.expr.polynomials import polynomial_coefficients
-from replica.expr.recursion import linear
+from replica.expr.recursion import by_name, linear
 from replica.field_action import ISING, SPHERICAL, ReplicatedSpins
 from replica.free_entropy import FreeEntropy
 from replica.parameters import Parameter, parse_number
@@ -130,6 +130,7 @@ class GaussianField:
             (),
             (beta, h),
             "infimum over overlaps and sizes of blocks",
+            self.derive().steps[-1].printed,
         )
 
     def saddle_point(self) -> SaddlePoint:
@@ -275,4 +276,10 @@ def _saddle_point(model: GaussianField) -> SaddlePoint:
         )
         unsolved = model.ansatz.blocks
     conditions = tuple((s, field_rules.stationary(derivation.result, s)) for s in unsolved)
-    return SaddlePoint(tuple((d.left, d.result) for d in equations), equations, (), conditions)
+    short = [(s, by_name(e)) for s, e in (*((d.left, d.result) for d in equations), *conditions)]
+    definitions = {s: e for s, (e, _) in short}
+    for _, (_, named) in short:
+        # the names of the equations for the overlaps are kept: their variances are the conjugates
+        definitions = dict(named) | definitions
+    updates = tuple((d.left, d.result) for d in equations)
+    return SaddlePoint(updates, equations, tuple(definitions.items()), conditions)

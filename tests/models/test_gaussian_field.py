@@ -245,3 +245,12 @@ def test_sweeps_have_every_value():
 def test_bad_statements(statement, message):
     with pytest.raises(InputError, match=message):
         statement()
+
+
+def test_levels_inside_levels_are_printed_by_name():
+    """Two steps fit the page: phi_i and <g>_i by name, each with its definition."""
+    for text in (SK(KStepRSB(2)).saddle_point().body_latex(), SK(KStepRSB(2)).free_entropy().body_latex()):
+        assert r"\varphi_{2}(w_{1}) &=" in text
+        assert max(map(len, text.splitlines())) < 500
+    assert r"\left\langle g\right\rangle_{1} &=" in SK(KStepRSB(2)).saddle_point().body_latex()
+    assert "varphi" not in SK(OneStepRSB()).saddle_point().body_latex()
