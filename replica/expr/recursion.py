@@ -245,7 +245,7 @@ Definitions = tuple[tuple[sp.Expr, sp.Expr], ...]
 
 
 def by_name(expr: sp.Expr) -> tuple[sp.Expr, Definitions]:
-    """For print: levels inside levels as phi_i(w) and <g>_i, and what these names mean.
+    r"""For print: levels inside levels as phi_i(w) and <g>_i, and what these names mean.
 
     One level is printed as it is.
 
@@ -253,7 +253,7 @@ def by_name(expr: sp.Expr) -> tuple[sp.Expr, Definitions]:
     >>> v, m, k = sp.symbols("v m k", positive=True)
     >>> nest = LogMoment(LogMoment(log2cosh(u), u, w, v, k), w, x, v, m)
     >>> by_name(nest)[0]
-    \\varphi_1(w_0)
+    \varphi_1(w_0)
     """
     levels = [e for e in sp.preorder_traversal(expr) if isinstance(e, _Level)]
     if not any(e.args[0].has(_Level) for e in levels):
