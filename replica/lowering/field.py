@@ -208,7 +208,7 @@ def _starts(steps: int, start: str) -> list[np.ndarray]:
     spread = np.concatenate([np.linspace(0.2, 0.7, steps + 1), np.linspace(0.2, 0.6, steps)])
     large = np.concatenate([np.linspace(0.05, 0.4, steps), [0.9], np.linspace(0.3, 0.7, steps)])
     between = np.concatenate([np.linspace(0.05, 0.3, steps), [0.75], np.linspace(0.5, 0.8, steps)])
-    return {"uninformed": [spread], "informed": [large], "global": [spread, large, between]}[start]
+    return {"uninformed": [spread], "informed": [large], "global": [large, between, spread]}[start]
 
 
 def _solution(

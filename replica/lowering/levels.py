@@ -101,7 +101,7 @@ class _Walk:
         mean = self.value(expr.mean, scope)
         variance = float(self.value(expr.variance, scope))
         if variance <= 0:
-            return self._at_mean(expr, scope)
+            return self.value(_at_mean(expr), scope)
         table = _tabulated(expr, scope, mean)
         if table is not None:
             panels = Panels.over(float(np.min(mean)), float(np.max(mean)), self._panel(expr, scope))
@@ -127,10 +127,6 @@ class _Walk:
         if isinstance(expr, LogMoment):
             return (top[..., 0] + np.log(total)) / power
         return (self._grid(expr.observable, inner, weights) * tilted).sum(axis=-1) / total
-
-    def _at_mean(self, expr: Any, scope: _Scope) -> Any:
-        body = expr.observable if isinstance(expr, Tilted) else expr.body
-        return self.value(body.xreplace({expr.var: expr.mean}), scope)
 
     def _inside(
         self, expr: Any, scope: _Scope, mean: Any, variance: float, power: float
@@ -205,6 +201,13 @@ def _outermost(expr: Any) -> list[Any]:
     for arg in expr.args:
         found.update(dict.fromkeys(_outermost(arg)))
     return list(found)
+
+
+@lru_cache(maxsize=4096)
+def _at_mean(expr: Any) -> Any:
+    """An average without variance: its body at the mean."""
+    body = expr.observable if isinstance(expr, Tilted) else expr.body
+    return body.xreplace({expr.var: expr.mean})
 
 
 @lru_cache(maxsize=4096)

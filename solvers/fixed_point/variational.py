@@ -103,6 +103,21 @@ def polish(residual: Residual, coarse: Residual, start: np.ndarray) -> FixedPoin
     return solve_map(function, list(start), tolerance=1e-13, steps=30)
 
 
+PASSES, ALIKE = 8, 1e-3
+"""Passes of the map before Newton where there is one unknown; starts that meet are one."""
+
+
+def _iterated(residual: Residual, start: np.ndarray) -> np.ndarray:
+    """A few passes x -> x + residual(x), as long as they stay between 0 and 1."""
+    x = start
+    for _ in range(PASSES):
+        moved = x + residual(x)
+        if not (np.all(np.isfinite(moved)) and np.all((moved >= 0) & (moved <= 1))):
+            break
+        x = moved
+    return x
+
+
 class Stationary(NamedTuple):
     """A stationary point and what it is worth."""
 
@@ -119,16 +134,20 @@ def stationary_points(
     starts: Sequence[np.ndarray],
     ceiling: float = np.inf,
 ) -> list[Stationary]:
-    """Distinct solutions from several starts, the smallest value first; searches that end above ``ceiling``
-    are not polished.
+    """Distinct solutions from several starts, the smallest value first.
+
+    With a finite ceiling, the value of the symmetric solution, searches that end above it are not polished
+    and the first solution below it is taken: the function is convex in the law, so others are the same.
     """
     found: list[Any] = []
     tried: list[np.ndarray] = []
     for start in starts:
-        rough = minimise(value, order, start) if start.size > 1 else start
+        if found and np.isfinite(ceiling):
+            break
+        rough = minimise(value, order, start) if start.size > 1 else _iterated(coarse, start)
         if rough.size > 1 and value(rough)[0] >= ceiling:
             continue
-        if any(np.max(np.abs(rough - other)) < 1e-4 for other in tried):
+        if any(np.max(np.abs(rough - other)) < (ALIKE if rough.size == 1 else 1e-4) for other in tried):
             continue
         tried.append(rough)
         point = polish(residual, coarse, rough)
