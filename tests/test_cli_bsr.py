@@ -50,6 +50,7 @@ def test_solve_in_double_precision():
     assert MMSE[:11] in replica("solve", "bsr", *POINT)
 
 
+@pytest.mark.slow
 def test_solve_to_twenty_digits():
     fields = json.loads(replica("solve", "bsr", *POINT, "--digits", 20, "--json"))
     assert str(find(fields, "mmse"))[:21] == MMSE[:21]
