@@ -451,9 +451,22 @@ _price_on_levels = Rule(
     shown=lambda before, after: Printed(*by_name(after)),
 )
 
+
+def _check_differentiate(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
+    """A polynomial's derivative against central differences."""
+    (unknown,) = before.variables
+    free = sorted(before.expr.free_symbols | after.free_symbols, key=str)
+    at = {s: sp.Rational(3 + 2 * k, 10 + k) for k, s in enumerate(free)}
+    step = sp.Rational(1, 10**8)
+    up, down = (before.expr.subs(at | {unknown: at[unknown] + k * step}) for k in (1, -1))
+    slope = sp.N((up - down) / (2 * step), 15)
+    return (Comparison("dPhi/dq by differences", slope, sp.N(after.subs(at), 15), 1e-12),)
+
+
 _DIFFERENTIATE = Rule(
     "stationarity in the overlap",
     Kind.IDENTITY,
     lambda expr: sp.expand(expr.doit()),
     "dPhi/dq = 0, solved for q_hat, which enters linearly",
+    _check_differentiate,
 )

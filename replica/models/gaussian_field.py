@@ -59,7 +59,8 @@ class GaussianField:
     Parameters
     ----------
     covariance:
-        xi, a polynomial with coefficients >= 0: a function of q, or an expression in ``replica.symbols.q``.
+        xi, a polynomial with coefficients >= 0: a function of q, an expression in ``replica.symbols.q``, or
+        text such as "q^2/2 + 0.3*q^4", which is parsed and never evaluated.
     spins:
         "ising" or "spherical".
     ansatz:
@@ -87,7 +88,7 @@ class GaussianField:
 
     def __init__(
         self,
-        covariance: Callable[[sp.Expr], Any] | sp.Expr,
+        covariance: Callable[[sp.Expr], Any] | sp.Expr | str,
         spins: str = "ising",
         ansatz: ReplicaSymmetric | KStepRSB | None = None,
     ) -> None:
@@ -225,7 +226,13 @@ def parse_covariance(text: str) -> sp.Expr:
 
 def _covariance(given: Any) -> sp.Expr:
     """The expression, checked: a convergent series with coefficients >= 0, here a polynomial."""
-    expr = sp.nsimplify(sp.sympify(given(q) if callable(given) else given), rational=True)
+    stated = given(q) if callable(given) else given
+    if isinstance(stated, str):
+        return _covariance(parse_covariance(stated))
+    try:
+        expr = sp.nsimplify(sp.sympify(stated, strict=True), rational=True)
+    except sp.SympifyError as error:
+        raise InputError(f"the covariance must be a polynomial in q, not {type(stated).__name__}") from error
     extra = expr.free_symbols - {q}
     if extra:
         raise InputError(f"the covariance must be an expression in q alone, not in {sorted(map(str, extra))}")

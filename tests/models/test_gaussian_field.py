@@ -59,6 +59,13 @@ def test_wrong_steps_are_caught():
             ).verify()
 
 
+def test_text_is_parsed_and_a_tampered_ground_state_is_caught():
+    assert GaussianField("q^2/2 + 0.25*q^3") == GaussianField(lambda overlap: overlap**2 / 2 + overlap**3 / 4)
+    step = SK(OneStepRSB()).ground_state().derive()["average of |w|"]
+    with pytest.raises(ArithmeticError):
+        type(step)(step.before, step.after + sp.Rational(1, 7), step.rule).verify()
+
+
 # -- published equations, term by term --
 
 
@@ -229,6 +236,9 @@ def test_sweeps_have_every_value():
         (lambda: GaussianField(lambda overlap: -(overlap**2)), "coefficients >= 0"),
         (lambda: GaussianField(lambda overlap: 1 / (1 - overlap)), "polynomial"),
         (lambda: GaussianField(lambda overlap: 3), "depend on q"),
+        (lambda: GaussianField('__import__("os").getpid()*q'), "sum of terms"),
+        (lambda: GaussianField(lambda overlap: '__import__("os").getpid()*q'), "sum of terms"),
+        (lambda: GaussianField(object()), "not object"),  # pyright: ignore[reportArgumentType]
         (lambda: GaussianField(lambda overlap: overlap * sp.Symbol("g")), "in q alone"),
         (lambda: GaussianField(lambda overlap: overlap**2, "potts"), "spins must be one of"),
         (
