@@ -87,22 +87,36 @@ class SphereVolume(MatrixFunction):
         return rf"\frac{{1}}{{2}}\log\det {printer._print(self.args[0])}"
 
 
-class SpinMoment(sp.Expr):
-    """log sum over s_a = +-1 of exp(sum_{a<b} Qhat_ab s_a s_b + field sum_a s_a). Args: Qhat, field, n."""
+class SpinSum(sp.Expr):
+    """sum over s_a = +-1 of exp(sum_{a<b} Qhat_ab s_a s_b + sum_a w s_a), averaged over w ~ N(field, spread), a
+    field that all replicas feel. Args: Qhat, field, n, spread.
+    """
+
+    is_positive = True
 
     def explicit(self) -> sp.Expr:
         """At an integer n: the sum over all 2^n signs."""
         from itertools import product
 
-        entries, field, size = self.args[0].explicit(), self.args[1], int(self.args[2])
+        entries, field, size, spread = self.args[0].explicit(), self.args[1], int(self.args[2]), self.args[3]
         exponents = (
-            field * sum(s) + sum(entries[a, b] * s[a] * s[b] for b in range(size) for a in range(b))
+            field * sum(s)
+            + spread * sum(s) ** 2 / 2
+            + sum(entries[a, b] * s[a] * s[b] for b in range(size) for a in range(b))
             for s in product((1, -1), repeat=size)
         )
-        return sp.log(sp.Add(*(sp.exp(e) for e in exponents)))
+        return sp.Add(*(sp.exp(e) for e in exponents))
 
     def _latex(self, printer: Any) -> str:
-        matrix, field, size = (printer._print(a) for a in self.args)
-        linear = "" if self.args[1] == 0 else rf"+{field}\sum_a s_a"
-        entries = rf"\sum_{{a<b}}{{{matrix}}}_{{ab}}s_as_b"
-        return rf"\log\sum_{{s_1,\dots,s_{{{size}}}=\pm1}}\exp\Big({entries}{linear}\Big)"
+        matrix, field, size, spread = (printer._print(a) for a in self.args)
+        bare = rf"\sum_{{a<b}}{{{matrix}}}_{{ab}}s_as_b"
+        signs = rf"\sum_{{s_1,\dots,s_{{{size}}}=\pm1}}"
+        if self.args[3] != 0:
+            return rf"\mathbb{{E}}_{{w\sim\mathcal{{N}}({field},{spread})}}{signs}e^{{{bare}+w\sum_a s_a}}"
+        linear = "" if self.args[1] == 0 else rf"+\left({field}\right)\sum_a s_a"
+        return rf"{signs}e^{{{bare}{linear}}}"
+
+
+def spin_moment(matrix: Any, field: Any, size: Any, spread: Any = 0) -> sp.Expr:
+    """The logarithm of ``SpinSum``."""
+    return sp.log(SpinSum(*(sp.sympify(a) for a in (matrix, field, size, spread))))

@@ -20,12 +20,12 @@ from replica import ansatz as ansaetze
 from replica.action import Q_HAT, PairSum, Q, nodes_of
 from replica.binary_evidence import spin_log_moment, thermodynamic_limit
 from replica.derivation import Comparison, Derivation, Kind, Printed, Rule
-from replica.expr.average import GaussianAverage
+from replica.expr.average import DiscreteAverage, GaussianAverage
 from replica.expr.binder import Binder, evaluate_inside
 from replica.expr.recursion import LogMoment, Tilted, by_name, linear
 from replica.expr.replica_limit import replica_limit
 from replica.expr.stable import log2cosh
-from replica.field_action import ISING, EntrySum, ReplicatedSpins, SphereVolume, SpinMoment
+from replica.field_action import ISING, EntrySum, ReplicatedSpins, SphereVolume, SpinSum, spin_moment
 from replica.overlaps import ReplicaSymmetricMatrix
 from replica.symbols import beta, n, q, q_hat
 
@@ -46,7 +46,7 @@ def _average_energies(expr: sp.Expr) -> sp.Expr:
         inverse, field, size, kind = node.parameters
         covariance, variable = node.body, node.bound_symbols[0]
         if kind == ISING:
-            entropy = SpinMoment(Q_HAT, inverse * field, size) - PairSum(Q, Q_HAT)
+            entropy = spin_moment(Q_HAT, inverse * field, size) - PairSum(Q, Q_HAT)
         else:
             covariance, entropy = covariance + field**2 * variable, SphereVolume(Q)
         return inverse**2 / 2 * EntrySum(covariance, variable, Q) + entropy
@@ -109,7 +109,7 @@ def _extremum(after: sp.Expr, size: int) -> float:
     value = after.subs(n, size)
     for node in nodes_of(value, EntrySum) + nodes_of(value, PairSum) + nodes_of(value, SphereVolume):
         value = value.xreplace({node: node.explicit(*(explicit[symbol] for symbol in node.matrices))})
-    for node in nodes_of(value, SpinMoment):
+    for node in nodes_of(value, SpinSum):
         value = value.xreplace({node: node.xreplace(matrices).explicit()})
     if size == 1:
         return float(value)
@@ -159,15 +159,19 @@ def insert_ansatz(chosen: ansaetze.ReplicaSymmetric | ansaetze.KStepRSB, kind: s
 
 
 def _site_fields(expr: sp.Expr) -> sp.Expr:
-    def rewrite(node: SpinMoment) -> sp.Expr:
-        matrix, field, size = node.args
+    """Of log E[SpinSum], with any discrete averages."""
+
+    def rewrite(logarithm: sp.log) -> sp.Expr:
+        (node,) = nodes_of(logarithm, SpinSum)
+        matrix, field, size, spread = node.args
         inside = matrix.overlaps[-1]
-        covariance = matrix.from_levels((*matrix.levels()[:-1], sp.S.Zero))
+        first, *others = (*matrix.levels()[:-1], sp.S.Zero)
+        covariance = matrix.from_levels((first + spread, *others))
         names = shared_fields(len(matrix.overlaps))
         average = covariance.nested_average(2 * sp.cosh(FIELD), FIELD, names, field)
-        return sp.log(average) - size * (inside - matrix.diagonal) / 2
+        return logarithm.xreplace({node: average}) - size * (inside - matrix.diagonal) / 2
 
-    return expr.replace(lambda e: isinstance(e, SpinMoment), rewrite)
+    return expr.replace(lambda e: isinstance(e, sp.log) and e.has(SpinSum), rewrite)
 
 
 def site_fields(chosen: Any) -> Rule:
@@ -175,7 +179,8 @@ def site_fields(chosen: Any) -> Rule:
 
     def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
         """At integer n: the sum over all signs of the replicas."""
-        (node,) = nodes_of(before, SpinMoment)
+        (whole,) = (e for e in nodes_of(before, sp.log) if e.has(SpinSum))
+        (node,) = nodes_of(whole, SpinSum)
         at = {
             s: sp.Rational(3 + 2 * k, 10 + k)
             for k, s in enumerate(sorted(node.free_symbols - {n, *chosen.blocks}, key=str))
@@ -184,8 +189,8 @@ def site_fields(chosen: Any) -> Rule:
         for sizes in chosen.integer_points():
             if sizes[n] > _MOST_SPINS:
                 continue
-            explicit = node.subs(sizes).subs(at).explicit()
-            found = _site_fields(node).subs(sizes).subs(at).replace(sp.cosh, _exponentials)
+            explicit = sp.log(node.subs(sizes).subs(at).explicit())
+            found = _site_fields(sp.log(node)).subs(sizes).subs(at).replace(sp.cosh, _exponentials)
             comparisons.append(
                 Comparison(
                     f"n = {sizes[n]}",
@@ -194,7 +199,7 @@ def site_fields(chosen: Any) -> Rule:
                     1e-12,
                 )
             )
-        around = sp.expand(after - before.xreplace({node: _site_fields(node)}))
+        around = sp.expand(after - before.xreplace({whole: _site_fields(whole)}))
         return (Comparison("what surrounds it", around, sp.S.Zero, 0), *comparisons)
 
     return Rule(
@@ -314,10 +319,11 @@ def _check_name_levels(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...
     return tuple(comparisons)
 
 
-def _outermost(expr: sp.Expr) -> list[GaussianAverage]:
+def _outermost(expr: sp.Expr) -> list[GaussianAverage | DiscreteAverage]:
     """The averages that are in no other."""
-    found = nodes_of(expr, GaussianAverage)
-    return [e for e in found if not any(e in other.body.atoms(GaussianAverage) for other in found)]
+    found = sorted(expr.atoms(GaussianAverage, DiscreteAverage), key=sp.default_sort_key)
+    kinds = (GaussianAverage, DiscreteAverage)
+    return [e for e in found if not any(e in other.body.atoms(*kinds) for other in found)]
 
 
 name_levels = Rule(

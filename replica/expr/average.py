@@ -98,6 +98,69 @@ class GaussianAverage(Binder):
         return rf"\mathbb{{E}}_{{{law}}}\left[{printer._print(self.body)}\right]"
 
 
+class DiscreteAverage(Binder):
+    r"""E[body] over a variable of finitely many values. Args: body, variable, values, probabilities.
+
+    >>> x, a, d = sp.symbols("x a d", real=True)
+    >>> E = DiscreteAverage(sp.tanh(a * x) ** 2, x, (-1, 0, 1), ((1 - d) / 2, d, (1 - d) / 2))
+    >>> E.doit().factor()
+    -(d - 1)*tanh(a)**2
+    """
+
+    precedence = PRECEDENCE["Mul"]
+
+    def __new__(cls, body: Any, var: Any, values: Any, probabilities: Any) -> Any:
+        """Sympify and check the arguments."""
+        values, probabilities = sp.Tuple(*values), sp.Tuple(*probabilities)
+        if len(values) != len(probabilities) or not values:
+            raise ValueError(f"as many probabilities as values: {values}, {probabilities}")
+        return super().__new__(cls, body, var, values, probabilities)
+
+    @property
+    def var(self) -> sp.Symbol:
+        """The discrete variable."""
+        return self.bound_symbols[0]
+
+    def atoms_of(self) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
+        """(value, probability), in order."""
+        return tuple(zip(*self.parameters, strict=True))
+
+    def with_body(self, body: Any) -> sp.Expr:
+        """The average of another body; numbers pulled out, and what is free of the variable."""
+        factor, rest = sp.sympify(body).as_independent(self.var, as_Add=False)
+        return factor if rest == 1 else factor * self.func(rest, *self.args[1:])
+
+    def _eval_derivative(self, s: sp.Symbol) -> sp.Expr:
+        node = self.renamed() if s == self.var else self
+        result = sp.Add(*(node.with_body(t) for t in sp.Add.make_args(node.body.diff(s))))
+        for value, weight in zip(*node.parameters, strict=True):
+            if value.has(s):
+                raise NotImplementedError(f"the derivative of {self} with respect to its values")
+            if weight.has(s):
+                result += weight.diff(s) * node.body.subs(node.var, value)
+        return result
+
+    def doit(self, **hints: Any) -> sp.Expr:
+        """The sum over the values."""
+        body = evaluate_inside(self.body, **hints) if hints.get("deep", True) else self.body
+        return sp.Add(*(weight * body.subs(self.var, value) for value, weight in self.atoms_of()))
+
+    def _eval_evalf(self, prec: int) -> sp.Expr | None:
+        return self.doit(deep=False)._eval_evalf(prec)
+
+    def _eval_is_real(self) -> bool | None:
+        return True if self.body.is_real else None
+
+    def _eval_is_positive(self) -> bool | None:
+        return True if self.body.is_positive else None
+
+    def _eval_is_nonnegative(self) -> bool | None:
+        return True if self.body.is_nonnegative else None
+
+    def _latex(self, printer: Any) -> str:
+        return rf"\mathbb{{E}}_{{{printer._print(self.var)}}}\left[{printer._print(self.body)}\right]"
+
+
 class MixedOutputs(sp.Basic):
     """Atoms and intervals side by side, kept as written: SymPy's Union would swallow an atom at an end."""
 

@@ -22,7 +22,7 @@ import sympy as sp
 from sympy.core.function import ArgumentIndexError
 from sympy.printing.precedence import PRECEDENCE
 
-from replica.expr.average import GaussianAverage
+from replica.expr.average import DiscreteAverage, GaussianAverage
 from replica.expr.binder import Binder
 from replica.expr.logsum import stable_log
 from replica.expr.printing import latex
@@ -275,18 +275,18 @@ def by_name(expr: sp.Expr) -> tuple[sp.Expr, Definitions]:
 
 
 def linear(expr: sp.Expr) -> sp.Expr:
-    """Every Gaussian average of a sum as a sum of averages, factors free of its variable pulled out.
+    """Every average of a sum as a sum of averages, factors free of its variable pulled out.
 
     >>> u, a = sp.symbols("u a", real=True)
     >>> linear(GaussianAverage(a * sp.tanh(u) ** 2 + 1, u, 0, 1))
     a*GaussianAverage(tanh(u)**2, u, 0, 1) + 1
     """
 
-    def split(node: GaussianAverage) -> sp.Expr:
+    def split(node: GaussianAverage | DiscreteAverage) -> sp.Expr:
         terms = []
         for term in sp.Add.make_args(sp.expand_mul(node.body)):
             factor, rest = term.as_independent(node.var, as_Add=False)
             terms.append(factor * (sp.S.One if rest == 1 else node.func(rest, *node.args[1:])))
         return sp.Add(*terms)
 
-    return expr.replace(lambda e: isinstance(e, GaussianAverage), split)
+    return expr.replace(lambda e: isinstance(e, GaussianAverage | DiscreteAverage), split)

@@ -6,7 +6,7 @@ from typing import Any
 
 import sympy as sp
 
-from replica.expr.average import GaussianAverage, OutputSum
+from replica.expr.average import DiscreteAverage, GaussianAverage, OutputSum
 from replica.expr.binder import Binder
 from replica.expr.polynomials import polynomial_coefficients
 
@@ -65,7 +65,7 @@ def _slope(expr: Any, n: sp.Symbol) -> Any:
         if value == 0:
             raise _unsupported(expr, n)
         return _slope(expr.args[0], n) / value
-    if isinstance(expr, GaussianAverage | OutputSum) and not _parameters_have(expr, n):
+    if isinstance(expr, GaussianAverage | DiscreteAverage | OutputSum) and not _parameters_have(expr, n):
         return _average(expr, _slope(expr.body, n))
     raise _unsupported(expr, n)
 
@@ -83,7 +83,7 @@ def _value(expr: Any, n: sp.Symbol) -> Any:
         return expr.base ** _value(expr.exp, n)
     if isinstance(expr, sp.log):
         return sp.S.Zero if _is_planted(expr.args[0], n) else sp.log(_value(expr.args[0], n))
-    if isinstance(expr, GaussianAverage | OutputSum) and not _parameters_have(expr, n):
+    if isinstance(expr, GaussianAverage | DiscreteAverage | OutputSum) and not _parameters_have(expr, n):
         return _average(expr, _value(expr.body, n))
     raise _unsupported(expr, n)
 
@@ -92,11 +92,11 @@ def _parameters_have(expr: Binder, n: sp.Symbol) -> bool:
     return n in expr.bound_symbols or any(parameter.has_free(n) for parameter in expr.parameters)
 
 
-def _average(expr: GaussianAverage | OutputSum, body: Any) -> Any:
+def _average(expr: GaussianAverage | DiscreteAverage | OutputSum, body: Any) -> Any:
     """The binder with another body; a constant is its own average, and is counted by a sum."""
     if body == 0:
         return sp.S.Zero
-    if isinstance(expr, GaussianAverage):
+    if isinstance(expr, GaussianAverage | DiscreteAverage):
         return expr.with_body(body)
     if body.has_free(expr.var):
         return expr.func(body, *expr.args[1:])
@@ -109,6 +109,6 @@ def _average(expr: GaussianAverage | OutputSum, body: Any) -> Any:
 
 def _is_planted(expr: Any, n: sp.Symbol) -> bool:
     """Whether this is a nest of averages of X^(n + 1), X free of n."""
-    while isinstance(expr, GaussianAverage | OutputSum) and not _parameters_have(expr, n):
+    while isinstance(expr, GaussianAverage | DiscreteAverage | OutputSum) and not _parameters_have(expr, n):
         expr = expr.body
     return isinstance(expr, sp.Pow) and not expr.base.has_free(n) and expr.exp == n + 1
