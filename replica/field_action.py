@@ -88,8 +88,8 @@ class SphereVolume(MatrixFunction):
 
 
 class SpinSum(sp.Expr):
-    """sum over s_a = +-1 of exp(sum_{a<b} Qhat_ab s_a s_b + sum_a w s_a), averaged over w ~ N(field, spread), a
-    field that all replicas feel. Args: Qhat, field, n, spread.
+    """sum over s_a = +-1 of exp(sum_{a<b} Qhat_ab s_a s_b + sum_a w s_a), averaged over w ~ N(field, spread),
+    which all replicas feel. Args: Qhat, field, n, spread.
     """
 
     is_positive = True
