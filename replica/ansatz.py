@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, ClassVar
 
 import sympy as sp
@@ -23,21 +24,28 @@ from replica.action import FieldAverage, MatrixFunction, covariance_of
 from replica.derivation import Comparison, Kind, Rule
 from replica.expr.binder import Binder
 from replica.overlaps import HierarchicalMatrix, ParisiMatrix, PlantedMatrix, ReplicaSymmetricMatrix
+from replica.parameters import Parameter, parse_number
 from replica.symbols import n
 from solvers.errors import InputError
 
 Matrices = Mapping[sp.Symbol, HierarchicalMatrix | PlantedMatrix]
 """What an ansatz puts in place of the symbol of each overlap matrix."""
 
+BLOCK_SIZE = Parameter("m", "m", "size of the blocks", Fraction(0), lower_open=True)
+"""A control parameter of a model whose ansatz is given it."""
+
 
 @dataclass(frozen=True)
 class KStepRSB:
     """Blocks of replicas inside blocks, ``steps`` times: overlaps q_0, ..., q_k and sizes m_1, ..., m_k.
 
+    With ``m`` the size of the blocks of one step is given rather than stationary: states are weighted by the
+    m-th power of their weight, and counted by their complexity.  R. Monasson, PRL 75 (1995) 2847.
+
     Raises
     ------
     InputError
-        ``steps`` is not a positive integer.
+        ``steps`` is not a positive integer; m is not positive, or given for more than one step.
 
     >>> n, q = sp.symbols("n q")
     >>> KStepRSB(1).matrix(n, 1, q)
@@ -45,10 +53,15 @@ class KStepRSB:
     """
 
     steps: int
+    m: Any = None
 
     def __post_init__(self) -> None:
         if not (isinstance(self.steps, int) and self.steps > 0):
             raise InputError(f"steps of replica symmetry breaking: a positive integer, not {self.steps}")
+        if self.m is not None:
+            if self.steps != 1:
+                raise InputError(f"the size m of the blocks can be given for one step, not for {self.steps}")
+            object.__setattr__(self, "m", BLOCK_SIZE.check(parse_number(self.m, "m")))
 
     @property
     def name(self) -> str:
@@ -60,6 +73,11 @@ class KStepRSB:
         """m_1, ..., m_k, sizes of the blocks from the outermost; m where there is one."""
         names = ["m"] if self.steps == 1 else [f"m_{i}" for i in range(1, self.steps + 1)]
         return tuple(sp.Symbol(name, positive=True) for name in names)
+
+    @property
+    def stationary_blocks(self) -> tuple[sp.Symbol, ...]:
+        """The sizes in which the free entropy is stationary: all, or none where one is given."""
+        return self.blocks if self.m is None else ()
 
     def overlaps(self, overlap: sp.Symbol) -> tuple[sp.Symbol, ...]:
         """q_0, ..., q_k, from replicas in different blocks to replicas in one innermost block."""
@@ -77,9 +95,9 @@ class KStepRSB:
         )
 
 
-def OneStepRSB() -> KStepRSB:
-    """One step: overlaps q_0, q_1 and the size m of the blocks."""
-    return KStepRSB(1)
+def OneStepRSB(m: Any = None) -> KStepRSB:
+    """One step: overlaps q_0, q_1 and the size m of the blocks, stationary unless it is given."""
+    return KStepRSB(1, m)
 
 
 @dataclass(frozen=True)
@@ -93,6 +111,7 @@ class ReplicaSymmetric:
 
     name: ClassVar[str] = "replica-symmetric ansatz"
     blocks: ClassVar[tuple[sp.Symbol, ...]] = ()
+    stationary_blocks: ClassVar[tuple[sp.Symbol, ...]] = ()
     steps: ClassVar[int] = 0
 
     def overlaps(self, overlap: sp.Symbol) -> tuple[sp.Symbol, ...]:

@@ -1,0 +1,1 @@
+"""Solutions along a parameter: branches, where they end, and where a function of them vanishes."""
