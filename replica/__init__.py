@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from replica.api import solve as solve
+    from replica.capacities import capacity as capacity
     from replica.models.empirical_risk import EmpiricalRisk as EmpiricalRisk
     from replica.models.gaussian_field import GaussianField as GaussianField
+    from replica.models.perceptron import Perceptron as Perceptron
     from replica.models.spiked_matrix import SpikedMatrix as SpikedMatrix
     from replica.models.teacher_student import TeacherStudent as TeacherStudent
     from replica.simulation import simulate as simulate
     from replica.sweeping import sweep as sweep
+    from replica.thresholds import Threshold as Threshold
+    from replica.thresholds import threshold as threshold
     from replica.validation import Check as Check
     from replica.validation import validate as validate
     from solvers.errors import InputError as InputError
@@ -26,7 +30,10 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "solve": "replica.api",
+    "capacity": "replica.capacities",
     "sweep": "replica.sweeping",
+    "threshold": "replica.thresholds",
+    "Threshold": "replica.thresholds",
     "simulate": "replica.simulation",
     "validate": "replica.validation",
     "Check": "replica.validation",
@@ -34,6 +41,7 @@ _WHERE = {
     "SpikedMatrix": "replica.models.spiked_matrix",
     "EmpiricalRisk": "replica.models.empirical_risk",
     "GaussianField": "replica.models.gaussian_field",
+    "Perceptron": "replica.models.perceptron",
     "InputError": "solvers.errors",
     "NotConvergedError": "solvers.errors",
 }
@@ -44,8 +52,10 @@ __all__ = [
     "GaussianField",
     "InputError",
     "NotConvergedError",
+    "Perceptron",
     "SpikedMatrix",
     "TeacherStudent",
+    "capacity",
     "simulate",
     "solve",
     "sweep",

@@ -160,7 +160,11 @@ class FieldAverage(Binder):
     def _latex(self, printer: Any) -> str:
         last = printer._print(self.size - 1)
         covariance = printer._print(self.covariance)
-        density = _density_latex(printer, self.body, "y", "h_a")
+        replica = self.body.subs(self.bound_symbols[0], sp.Symbol("h_a", real=True))
+        # an output has a law by name, a weight without an output is written out
+        density = (
+            _density_latex(printer, self.body, "y", "h_a") if self.body.has(y) else printer._print(replica)
+        )
         return r"\mathbb{E}_{h\sim\mathcal{N}(0," + covariance + r")}\prod_{a=0}^{" + last + "}" + density
 
 

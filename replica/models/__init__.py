@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from replica.models.gaussian_field import GaussianField as GaussianField
     from replica.models.gaussian_field import p_spin as p_spin
     from replica.models.gaussian_field import sherrington_kirkpatrick as sherrington_kirkpatrick
+    from replica.models.perceptron import Perceptron as Perceptron
     from replica.models.quadratic_network import QuadraticNetwork as QuadraticNetwork
     from replica.models.spiked_matrix import SpikedMatrix as SpikedMatrix
     from replica.models.teacher_student import TeacherStudent as TeacherStudent
@@ -21,6 +22,7 @@ MODELS: dict[str, str] = {
     "bsr": "bilinear sequence regression (arXiv 2410.18858)",
     "field": "spins with Gaussian energies of any covariance, such as covariance=q^2/2+q^3/4",
     "glm": "a vector seen through random projections and a channel, Bayes-optimal",
+    "perceptron": "weights that satisfy random constraints with a margin: volume and capacity",
     "pspin": "the p-spin model, Ising or spherical",
     "quadratic": "a network of extensive width with quadratic activations (arXiv 2408.03733)",
     "risk": "convex empirical risk minimisation with a teacher",
@@ -59,6 +61,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "bsr": {"channel": _CHANNELS},
     "field": {"covariance": ANY, "spins": _SPINS, "ansatz": _ANSATZE},
     "glm": {"prior": _PRIORS, "channel": _CHANNELS},
+    "perceptron": {"weights": _SPINS, "constraint": ("margin", "interval", "probit")},
     "pspin": {"p": tuple(map(str, range(3, 11))), "spins": _SPINS, "ansatz": _ANSATZE},
     "quadratic": {"channel": tuple(c for c in _CHANNELS if c not in _WITH_KAPPA)},
     "risk": {
@@ -79,6 +82,7 @@ _CLASSES = {
     "QuadraticNetwork": "quadratic_network",
     "SpikedMatrix": "spiked_matrix",
     "GaussianField": "gaussian_field",
+    "Perceptron": "perceptron",
     "sherrington_kirkpatrick": "gaussian_field",
     "p_spin": "gaussian_field",
 }
@@ -90,6 +94,7 @@ _NAMES = {
     "spiked": "SpikedMatrix",
     "field": "GaussianField",
     "sk": "sherrington_kirkpatrick",
+    "perceptron": "Perceptron",
     "pspin": "p_spin",
 }
 
@@ -115,7 +120,7 @@ def build(name: str, options: dict[str, str]) -> Any:
 
 
 def _ingredient(option: str, value: str) -> Any:
-    if option == "spins":
+    if option in ("spins", "weights"):
         return value
     if option == "p":
         return int(value)
@@ -134,6 +139,7 @@ def _ingredient(option: str, value: str) -> Any:
 
     homes: dict[str, dict[str, Any]] = {
         "channel": CHANNELS,
+        "constraint": CHANNELS,
         "teacher": CHANNELS,
         "loss": LOSSES,
         "penalty": PENALTIES,
