@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from replica.action import Q_HAT, FieldAverage, PairSum, Q, cancel_rational, nodes_of
+from replica.action import Q_HAT, FieldAverage, PairSum, Q, nodes_of
 from replica.binary_evidence import spin_log_moment, thermodynamic_limit
 from replica.derivation import Comparison, Derivation, Kind, Printed, Rule
 from replica.expr.average import GaussianAverage
@@ -376,9 +376,8 @@ def _insert_output(channel: Any) -> Rule:
         score = channel.output_function(sp.S.One, omega, V)
 
         def rewrite(node: GaussianAverage) -> sp.Expr:
-            body = node.body.xreplace({G_ONE: score}).subs(V, 1 - q)
-            outside, inside = body.as_independent(node.var, as_Add=False)
-            return cancel_rational(outside) * node.func(inside, *node.args[1:])
+            outside, inside = node.body.xreplace({G_ONE: score}).as_independent(node.var, as_Add=False)
+            return sp.cancel(outside).subs(V, 1 - q) * node.func(inside.subs(V, 1 - q), *node.args[1:])
 
         return expr.replace(lambda e: isinstance(e, GaussianAverage), rewrite)
 
