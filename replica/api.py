@@ -11,7 +11,7 @@ import numpy as np
 
 from replica.lowering.observed import Observed, constant
 from replica.lowering.problem import pair_problem
-from replica.parameters import validate
+from replica.parameters import validate, with_given
 from replica.sweeping import second_moment, solve_one, start_named, sweep
 from replica.sweeping import solve_group as _solve_group
 from solvers.backends.arb import Arb
@@ -73,6 +73,7 @@ def solve(
     wanted = _digits(digits)
     chosen_start = start_named(start, model)
     name = _backend(backend, wanted)
+    model = with_given(model, params)
     exact = validate(model.control_parameters, params)
     if model.solver != "pair":
         solution = solve_one(model, exact, chosen_start, wanted, name)

@@ -1,4 +1,4 @@
-"""The command line: ``replica models|derive|solve|sweep|validate|demo``.
+"""The command line: ``replica models|derive|solve|sweep|threshold|validate|demo``.
 
 Only argparse is imported to parse; each command imports what it needs, so ``--help`` stays fast. Wrong input
 exits with status 2 and one line on standard error, a calculation that did not converge with 1, and an
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from replica.parameters import check_names, parse_grid, parse_number, validate
+from replica.parameters import check_names, parse_grid, parse_number, validate, with_given
 from solvers.errors import InputError, NotConvergedError
 
 _EXAMPLES = """\
@@ -24,6 +24,7 @@ examples:
   replica derive bsr --to bsr.tex
   replica solve bsr alpha=0.3 beta=1 rho=0.2 delta=0.1 --digits 50
   replica sweep bsr alpha=0.1:0.9:9 beta=1 rho=0.1,0.2 delta=0.1 --out curve.nc
+  replica threshold sk T between=0.3,1 condition=replicon h=0.5
   replica validate bsr alpha=0.3 beta=1 rho=0.2 delta=0.1 --d 100 --seeds 8 --plot check.png
 """
 
@@ -90,6 +91,14 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE.jsonl",
         type=Path,
         help="keep finished points in this file, and go on from those it holds",
+    )
+
+    sub = command("threshold", _threshold, "find where a solution loses stability, ends or is overtaken")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+    sub.epilog = (
+        "MODEL is followed by the control parameter to find, condition=OBSERVABLE|fold|coexistence,\n"
+        "between=A,B or near=A, start=..., and the other parameters:\n"
+        "  replica threshold sk T between=0.3,1 condition=replicon h=0.5"
     )
 
     sub = command("validate", _validate, "compare the theory with an algorithm on sampled instances")
@@ -175,6 +184,7 @@ def _build(arguments: argparse.Namespace) -> tuple[Any, dict[str, str]]:
     given = _assignments(arguments.assignments)
     allowed = models.OPTIONS.get(arguments.model, {})
     model = models.build(arguments.model, {name: value for name, value in given.items() if name in allowed})
+    model = with_given(model, given)
     return model, {name: value for name, value in given.items() if name not in allowed}
 
 
@@ -204,11 +214,12 @@ def _solve(arguments: argparse.Namespace) -> None:
     from replica import cli_output
 
     model, given = _build(arguments)
+    start = given.pop("start", arguments.start)
     values: dict[str, Any] = validate(model.control_parameters, given)
 
     from replica import solve
 
-    fields = solve(model, digits=arguments.digits, start=arguments.start, **values).to_dict()
+    fields = solve(model, digits=arguments.digits, start=start, **values).to_dict()
     if arguments.json:
         print(cli_output.fields_as_json(fields))
     else:
@@ -253,6 +264,35 @@ def _sweep(arguments: argparse.Namespace) -> None:
         outcomes = Counter(str(cli_output.plain(x)) for x in dataset["outcome"].to_numpy().ravel().tolist())
         for outcome, times in outcomes.most_common():
             print(f"{times:6d}  {outcome}")
+
+
+def _threshold(arguments: argparse.Namespace) -> None:
+    from replica import cli_output
+
+    words = list(arguments.assignments)
+    bare = [word for word in words if "=" not in word]
+    if len(bare) != 1:
+        raise InputError(
+            "name one control parameter to find, as in: replica threshold sk T between=0.3,1 ..."
+        )
+    arguments.assignments = [word for word in words if "=" in word]
+    given = _assignments(arguments.assignments)
+    asked: dict[str, Any] = {name: given[name] for name in ("condition", "near", "start") if name in given}
+    if "condition" not in asked:
+        raise InputError("give condition=OBSERVABLE, condition=fold or condition=coexistence")
+    if "," in asked.get("start", ""):
+        asked["start"] = asked["start"].split(",")
+    if "between" in given:
+        asked["between"] = given["between"].split(",")
+    arguments.assignments = [
+        f"{name}={value}" for name, value in given.items() if name not in {*asked, "between"}
+    ]
+    model, values = _build(arguments)
+
+    from replica.thresholds import threshold
+
+    fields = threshold(model, bare[0], **asked, **values).to_dict()
+    print(cli_output.fields_as_json(fields) if arguments.json else cli_output.fields_as_text(fields))
 
 
 def _validate(arguments: argparse.Namespace) -> None:

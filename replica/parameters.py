@@ -7,7 +7,7 @@ prints as, so ``0.3`` is 3/10 whether it comes from a command line, a Python flo
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from fractions import Fraction
@@ -172,6 +172,12 @@ def validate(parameters: Sequence[Parameter], given: Mapping[str, object]) -> di
     """
     check_names(parameters, given)
     return {p.name: p.check(parse_number(given.get(p.name, p.default), p.name)) for p in parameters}
+
+
+def with_given(model: Any, names: Collection[str]) -> Any:
+    """The model that takes these parameters: the size m of blocks may be given or solved for."""
+    state = getattr(model, "given", None)
+    return model if state is None else state(names)
 
 
 def unknown(what: str, name: str, allowed: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from replica.checkpoint import Checkpoint, Row, key_of
 from replica.lowering.problem import pair_problem
-from replica.parameters import check_names, parse_number, validate
+from replica.parameters import check_names, parse_number, validate, with_given
 from solvers.backends.float64 import Float64
 from solvers.errors import InputError
 from solvers.fixed_point.pair import POLISH_DIGITS, STARTS, PointResult, solve_points
@@ -50,6 +50,7 @@ def sweep(
         As ``solve``; an empty sequence; a checkpoint of another model, start or version of the library.
     """
     chosen_start = start_named(start, model)
+    model = with_given(model, params)
     check_names(model.control_parameters, params)
     axes = {name: _axis(value, name) for name, value in params.items()}
     dims = [name for name, value in params.items() if _is_sequence(value)]

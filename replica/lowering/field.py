@@ -35,8 +35,8 @@ FLOAT_DIGITS = 15
 
 @dataclass(frozen=True)
 class FieldEquations:
-    """Phi and its gradient; the residuals of the equations; the observables: as functions of (beta, h,
-    overlaps, blocks).
+    """Phi and its gradient; the residuals of the equations; the observables: as functions of (beta, h, m
+    where it is given, overlaps, blocks).
     """
 
     gradient: NestedProgram
@@ -50,12 +50,12 @@ def field_equations(model: Any) -> FieldEquations:
     """Lower the derived equations: q minus its average where there is one, else dPhi/dq; dPhi/dm."""
     phi, saddle = model.derive().result, model.saddle_point()
     unknowns = model.order_parameters
-    arguments = (beta, h, *unknowns)
+    arguments = (beta, *(s for p, s in model.parameter_symbols() if p.name != "T"), *unknowns)
     conjugates = {c: saddle.update(c) for c in model.ansatz.overlaps(q_hat) if c in saddle.unknowns}
     updates = {s: saddle.update(s).subs(conjugates) for s in saddle.unknowns if s not in conjugates}
     conditions = dict(saddle.conditions)
     observables = model.observables()
-    gradient = tuple(conditions.get(s, field_rules.stationary(phi, s)) for s in unknowns)
+    gradient = tuple(field_rules.stationary(phi, s) for s in unknowns)
     return FieldEquations(
         NestedProgram((phi, *gradient), arguments),
         NestedProgram(tuple(updates[s] - s if s in updates else conditions[s] for s in unknowns), arguments),
@@ -79,8 +79,11 @@ def solve_field(
     if exact["T"] == 0:
         return solve_ground(model.ground_state(), exact)
     equations, steps = field_equations(model), model.ansatz.steps
-    at = [1 / float(exact["T"]), float(exact["h"])]
-    pinned = [0.0] if _decouples(model, exact) else []
+    at, pinned = arguments(exact), [0.0] if decouples(model, exact) else []
+    if model.ansatz.blocks != model.ansatz.stationary_blocks:
+        from replica.lowering.field_given import solve_given
+
+        return solve_given(model, exact, start)
 
     def value(x: np.ndarray) -> tuple[float, np.ndarray]:
         phi, *gradient = equations.gradient.run([*at, *pinned, *x], COARSE)
@@ -102,10 +105,10 @@ def solve_field(
     with blas_threads(1):
         found = stationary_points(value, residual, coarse, Ordered(steps + 1 - len(pinned)), starts, ceiling)
     if symmetric is not None and not (found and found[0].phi < ceiling):
-        return _embedded(symmetric, names[: steps + 1])
+        return embedded(symmetric, names[: steps + 1])
     if not found:
-        return _failed(exact)
-    return _solution(equations, exact, names, [*at, *pinned], found)
+        return failed(exact)
+    return described(equations, exact, names, pinned, found)
 
 
 GROUND_UNIT = 0.6
@@ -124,7 +127,7 @@ def solve_ground(ground: Any, exact: Mapping[str, Fraction]) -> Solution:
     """The ground state: the largest energy over the ansatz, step after step, each from the one before."""
     program, steps, field = _ground_programs(ground), ground.model.ansatz.steps, float(exact["h"])
 
-    pinned = [0.0] if _decouples(ground.model, exact) else []
+    pinned = [0.0] if decouples(ground.model, exact) else []
 
     def run(x: np.ndarray, nodes: float) -> np.ndarray:
         full = [*pinned, *x]
@@ -151,7 +154,7 @@ def solve_ground(ground: Any, exact: Mapping[str, Fraction]) -> Solution:
                 value, residual, coarse, order, [_ground_start(ground, exact)[len(pinned) :]]
             )
         if not found:
-            return _failed(exact)
+            return failed(exact)
         best, point = found[0].x, found[0].point
         evaluations = point.evaluations
         stiffness = float(np.max(np.abs(np.linalg.pinv(np.eye(best.size) - point.jacobian))))
@@ -193,7 +196,12 @@ def _ground_start(ground: Any, exact: Mapping[str, Fraction]) -> np.ndarray:
     )
 
 
-def _decouples(model: Any, exact: Mapping[str, Fraction]) -> bool:
+def arguments(exact: Mapping[str, Any]) -> list[float]:
+    """The values of the control parameters as the equations take them: beta for T."""
+    return [1 / float(exact["T"]), *(float(value) for name, value in exact.items() if name != "T")]
+
+
+def decouples(model: Any, exact: Mapping[str, Any]) -> bool:
     """Whether replicas in different blocks are orthogonal: no field, and no quadratic part of the covariance,
     which would make q_0 = 0 unstable.
     """
@@ -211,21 +219,23 @@ def _starts(steps: int, start: str) -> list[np.ndarray]:
     return {"uninformed": [spread], "informed": [large], "global": [large, between, spread]}[start]
 
 
-def _solution(
+def described(
     equations: FieldEquations,
     exact: Mapping[str, Fraction],
     names: tuple[str, ...],
-    at: list[float],
+    pinned: list[float],
     found: list[Stationary],
 ) -> Solution:
+    """The first of the solutions found, with its observables and errors."""
     best = found[0]
-    arguments = [*at, *best.x]
-    coarse, fine = (equations.residuals.run(arguments, k * NODES) for k in (1, 2))
-    phis = [equations.gradient.run(arguments, k * NODES)[0] for k in (1, 2)]
+    unknowns = [*pinned, *best.x]
+    point = [*arguments(exact), *unknowns]
+    coarse, fine = (equations.residuals.run(point, k * NODES) for k in (1, 2))
+    phis = [equations.gradient.run(point, k * NODES)[0] for k in (1, 2)]
     stiffness = float(np.max(np.abs(np.linalg.pinv(np.eye(best.x.size) - best.point.jacobian))))
     quadrature = max(float(np.max(np.abs(coarse - fine))) * stiffness, float(abs(phis[0] - phis[1])))
-    observed = dict(zip(equations.names, equations.observables.run(arguments, 2 * NODES), strict=True))
-    values = {name: float(x) for name, x in zip(names, arguments[2:], strict=True)}
+    observed = dict(zip(equations.names, equations.observables.run(point, 2 * NODES), strict=True))
+    values = {name: float(x) for name, x in zip(names, unknowns, strict=True)}
     values |= {name: float(x) for name, x in observed.items()}
     good = quadrature < BELIEVED
     return Solution(
@@ -238,19 +248,20 @@ def _solution(
         backend="float64",
         digits=FLOAT_DIGITS,
         stability=float(np.max(np.abs(np.linalg.eigvals(best.point.jacobian)))),
-        branches=tuple(float([*at, *s.x][2]) for s in found),
+        branches=tuple(float([*pinned, *s.x][0]) for s in found),
         evaluations=best.point.evaluations,
     )
 
 
-def _embedded(symmetric: Solution, names: tuple[str, ...]) -> Solution:
+def embedded(symmetric: Solution, names: tuple[str, ...], outcome: Outcome = Outcome.SYMMETRIC) -> Solution:
     """The replica-symmetric solution as one with steps: all overlaps are the same, blocks mean nothing."""
     overlap = symmetric["q"]
     others = {name: value for name, value in symmetric.values.items() if name != "q"}
-    return replace(symmetric, values={**dict.fromkeys(names, overlap), **others}, outcome=Outcome.SYMMETRIC)
+    return replace(symmetric, values={**dict.fromkeys(names, overlap), **others}, outcome=outcome)
 
 
-def _failed(exact: Mapping[str, Fraction]) -> Solution:
+def failed(exact: Mapping[str, Fraction]) -> Solution:
+    """No solution was found."""
     infinite = float("inf")
     return Solution(
         values={},

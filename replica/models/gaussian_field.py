@@ -25,7 +25,7 @@ free entropy is the infimum over ansaetze of any number of steps).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -33,8 +33,8 @@ from typing import Any, ClassVar
 
 import sympy as sp
 
-from replica import field_rules, ground_rules
-from replica.ansatz import KStepRSB, ReplicaSymmetric
+from replica import complexity_rules, field_rules, ground_rules
+from replica.ansatz import BLOCK_SIZE, KStepRSB, ReplicaSymmetric
 from replica.derivation import Derivation
 from replica.expr.polynomials import polynomial_coefficients
 from replica.expr.recursion import by_name, linear
@@ -107,17 +107,26 @@ class GaussianField:
 
     @property
     def control_parameters(self) -> tuple[Parameter, ...]:
-        """T and h, which is 0 where it is not given."""
-        return (TEMPERATURE, FIELD)
+        """T and h, which is 0 where it is not given; m where the ansatz is given it."""
+        return tuple(parameter for parameter, _ in self.parameter_symbols())
 
     def parameter_symbols(self) -> tuple[tuple[Parameter, sp.Symbol], ...]:
         """Each control parameter with its symbol."""
-        return ((TEMPERATURE, sp.Symbol("T", positive=True)), (FIELD, h))
+        given = [s for s in self.ansatz.blocks if s not in self.ansatz.stationary_blocks]
+        sizes = tuple((replace(BLOCK_SIZE, default=self.ansatz.m), s) for s in given)
+        return ((TEMPERATURE, sp.Symbol("T", positive=True)), (FIELD, h), *sizes)
+
+    def given(self, names: Collection[str]) -> GaussianField:
+        """The same model with m among the control parameters where it is among the names, for one step."""
+        ansatz = self.ansatz
+        if "m" in names and isinstance(ansatz, KStepRSB) and ansatz.steps == 1 and ansatz.m is None:
+            return self.with_ansatz(replace(ansatz, m=1))
+        return self
 
     @property
     def order_parameters(self) -> tuple[sp.Symbol, ...]:
-        """The overlaps from the outermost, then the sizes of the blocks."""
-        return (*self.ansatz.overlaps(q), *self.ansatz.blocks)
+        """The overlaps from the outermost, then the sizes of the blocks, where they are not given."""
+        return (*self.ansatz.overlaps(q), *self.ansatz.stationary_blocks)
 
     def derive(self) -> Derivation:
         """From E[Z^n] to the free entropy as a function of the overlaps, step by step."""
@@ -125,35 +134,55 @@ class GaussianField:
 
     def free_entropy(self) -> FreeEntropy:
         """Phi(overlaps, sizes of blocks), its infimum over all of them; conjugates are eliminated."""
+        free = self.ansatz.blocks == self.ansatz.stationary_blocks
         return FreeEntropy(
             self.derive().result,
             self.order_parameters,
             (),
-            (beta, h),
-            "infimum over overlaps and sizes of blocks",
+            (beta, *(s for p, s in self.parameter_symbols() if p is not TEMPERATURE)),
+            "infimum over overlaps and sizes of blocks" if free else "stationary over the overlaps",
             self.derive().steps[-1].printed,
         )
 
     def saddle_point(self) -> SaddlePoint:
-        """The overlaps as averages over the fields, conjugates xi'(q)/T^2; blocks: dPhi/dm = 0."""
+        """The overlaps as averages over the fields, conjugates xi'(q)/T^2; blocks: dPhi/dm = 0.
+
+        For spherical spins dPhi/dq = 0, over the number of such pairs where m is given: at m = 1 there are
+        none with the overlap q_1, and Phi does not depend on it.
+        """
         return _saddle_point(self)
 
     def ground_state(self) -> GroundState:
         """The limit T -> 0; InputError for spherical spins."""
         if self.spins != "ising":
             raise InputError("the limit T -> 0 is derived for Ising spins: give T > 0")
+        if self.ansatz.blocks != self.ansatz.stationary_blocks:
+            raise InputError("at T -> 0 blocks have m = a T replicas: a given m needs T > 0")
         return GroundState(self)
+
+    def complexity(self) -> Derivation:
+        """(1/N) log of the number of states that dominate at m, at stationary overlaps; one step only."""
+        return complexity_rules.complexity(self.ansatz, self.derive().result)
+
+    def state_free_energy(self) -> Derivation:
+        """The free energy of these states: d(m f)/dm."""
+        return complexity_rules.state_free_energy(self.ansatz, self.derive().result)
 
     def observables(self) -> dict[str, sp.Expr]:
         """Free energy f, energy e = -dPhi/dbeta at fixed overlaps, entropy; the mean square of the overlap of
         two configurations, an average over pairs of replicas at n -> 0; the replicon of each overlap,
         positive where the solution is stable (``replica.stability``).
+
+        Where m is given, f = -T Phi(m) is that of the weighted sum over states; ``complexity`` is that of the
+        states which dominate it, ``f_state`` their free energy, and the energy is theirs.
         """
         phi = self.derive().result
         energy = linear(-phi.diff(beta))
         found = {"f": -phi / beta, "energy": energy, "entropy": phi + beta * energy}
         entries = self.ansatz.matrix(n, 0, q)
         found["squared_overlap"] = (entries.row_sum(lambda entry: entry**2) / (n - 1)).subs(n, 0)
+        if self.ansatz.blocks != self.ansatz.stationary_blocks:
+            found |= {"complexity": self.complexity().result, "f_state": self.state_free_energy().result}
         values = replicons(self)
         names = ["replicon"] if len(values) == 1 else [f"replicon{i}" for i in range(len(values))]
         return found | dict(zip(names, values, strict=True))
@@ -281,12 +310,16 @@ def _saddle_point(model: GaussianField) -> SaddlePoint:
             *(field_rules.overlap_equation(phi, *pair) for pair in pairs),
             *(field_rules.conjugate_equation(phi, *pair) for pair in pairs),
         )
-        unsolved = model.ansatz.blocks
+        unsolved = model.ansatz.stationary_blocks
     conditions = tuple((s, field_rules.stationary(derivation.result, s)) for s in unsolved)
+    per_pair: tuple[Derivation, ...] = ()
+    if not equations and model.ansatz.blocks != model.ansatz.stationary_blocks:
+        per_pair = tuple(complexity_rules.pair_equation(model.ansatz, *c) for c in conditions)
+        conditions = tuple(zip(unsolved, (d.result for d in per_pair), strict=True))
     short = [(s, by_name(e)) for s, e in (*((d.left, d.result) for d in equations), *conditions)]
     definitions = {s: e for s, (e, _) in short}
     for _, (_, named) in short:
         # the names of the equations for the overlaps are kept: their variances are the conjugates
         definitions = dict(named) | definitions
     updates = tuple((d.left, d.result) for d in equations)
-    return SaddlePoint(updates, equations, tuple(definitions.items()), conditions)
+    return SaddlePoint(updates, (*equations, *per_pair), tuple(definitions.items()), conditions)

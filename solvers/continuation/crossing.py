@@ -7,9 +7,11 @@ bisection where it is not.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 
 
 class Crossing(NamedTuple):
@@ -63,3 +65,32 @@ def _next(a: float, b: float, c: float, fa: float, fb: float, fc: float) -> floa
     if not (1 - np.sqrt(1 - xi) < phi < np.sqrt(xi)):
         return 0.5
     return fa / (fb - fa) * fc / (fb - fc) + (c - a) / (b - a) * fa / (fc - fa) * fb / (fc - fb)
+
+
+def zeros(function: Callable[[float], float], grid: np.ndarray) -> list[float]:
+    """Every zero between the ends of a rising grid: of each change of sign, and of pairs that lie between two
+    neighbours, where the function comes near 0 and turns.
+    """
+    values = [function(float(x)) for x in grid]
+    points = list(zip(map(float, grid), values, strict=True))
+    added = []
+    for (a, fa), (b, fb), (c, fc) in zip(points, points[1:], points[2:], strict=False):
+        same = np.sign(fa) == np.sign(fb) == np.sign(fc)
+        if same and abs(fb) <= min(abs(fa), abs(fc)):
+            sign = float(np.sign(fb))
+            nearest = minimize_scalar(
+                lambda x, sign=sign: sign * function(float(x)),
+                bounds=(a, c),
+                method="bounded",
+                options={"xatol": 1e-10 * max(abs(b), 1e-3)},
+            )
+            x = float(nearest.x)  # pyright: ignore[reportAttributeAccessIssue]
+            if (value := function(x)) * fb <= 0:
+                added.append((x, value))
+    points = sorted([*points, *added])
+    found = []
+    for low, high in pairwise(points):
+        if np.isfinite(low[1]) and np.isfinite(high[1]) and np.sign(low[1]) != np.sign(high[1]):
+            met = crossing(function, low, high, 1e-12)
+            found += [] if met is None else [met.lam]
+    return list(dict.fromkeys(found))
