@@ -169,7 +169,9 @@ def _site_fields(expr: sp.Expr) -> sp.Expr:
         covariance = matrix.from_levels((first + spread, *others))
         names = shared_fields(len(matrix.overlaps))
         average = covariance.nested_average(2 * sp.cosh(FIELD), FIELD, names, field)
-        return logarithm.xreplace({node: average}) - size * (inside - matrix.diagonal) / 2
+        # not xreplace, which would rename the patterns that the field holds
+        summed = logarithm.replace(lambda e: isinstance(e, SpinSum), lambda _: average)
+        return summed - size * (inside - matrix.diagonal) / 2
 
     return expr.replace(lambda e: isinstance(e, sp.log) and e.has(SpinSum), rewrite)
 
@@ -237,15 +239,13 @@ def _check_n_to_zero(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
     closed form.
     """
     free = sorted((before.free_symbols | after.free_symbols) - {n}, key=str)
-    at = {s: sp.Rational(3 + 2 * k, 10 + k) for k, s in enumerate(free)}
+    at = {s: sp.Rational(3 + 2 * k, 40 + k) for k, s in enumerate(free)}  # small: determinants are positive
 
     def plain(expr: sp.Expr) -> sp.Expr:
         return sp.Add(*(t for t in sp.Add.make_args(expr) if not t.has(Binder))).subs(at)
 
     comparisons = [Comparison("terms without averages", _slope(plain(before)), plain(after), 1e-8)]
-    for average in nodes_of(before, GaussianAverage):
-        if not average.has(n):
-            continue
+    for average in _outermost(before):
         probe = average.replace(sp.cosh, lambda x: sp.exp(x / 2) / 2).subs(at)
         found = _n_to_zero(sp.log(average)).replace(sp.cosh, lambda x: sp.exp(x / 2) / 2).subs(at)
         left = _slope(sp.log(evaluate_inside(probe)))
@@ -339,14 +339,16 @@ name_levels = Rule(
 # --- conjugates ---------------------------------------------------------------------------------------------
 
 
-def eliminate_conjugates(chosen: Any) -> Rule:
-    """q_hat at its stationary value: what is left is a function of the overlaps."""
-    pairs = tuple(zip(chosen.overlaps(q), chosen.overlaps(q_hat), strict=True))
+def eliminate_conjugates(chosen: Any, others: tuple[tuple[sp.Symbol, sp.Symbol], ...] = ()) -> Rule:
+    """Conjugates at their stationary values, of the overlaps of an ansatz and any others: what is left is a
+    function of the overlaps.
+    """
+    pairs = (*others, *zip(chosen.overlaps(q), chosen.overlaps(q_hat), strict=True))
 
     def apply(expr: sp.Expr) -> sp.Expr:
         plain = sp.Add(*(t for t in sp.Add.make_args(sp.expand(expr)) if not t.has(Binder)))
         values = {conjugate: conjugate_update(plain, overlap, conjugate) for overlap, conjugate in pairs}
-        coupling = sp.factor(sp.expand(plain.subs(values)))
+        coupling = _tidy(sp.expand_mul(plain.subs(values)))
         return coupling + sp.Add(*(t.subs(values) for t in sp.Add.make_args(expr) if t.has(Binder)))
 
     def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
@@ -379,7 +381,18 @@ def conjugate_update(phi: sp.Expr, overlap: sp.Symbol, conjugate: sp.Symbol) -> 
     """Q_hat from dPhi/dq = 0, in which it is linear."""
     slope = sp.expand(phi.diff(overlap))
     factor = slope.coeff(conjugate)
-    return sp.cancel(-(slope - sp.expand(factor * conjugate)) / factor)
+    found = -(slope - sp.expand(factor * conjugate)) / factor
+    return sp.cancel(found) if found.is_polynomial() else _tidy(sp.cancel(found))
+
+
+def _tidy(expr: sp.Expr) -> sp.Expr:
+    """Three sums, each factored: a polynomial, what has a denominator, and the factor of each logarithm."""
+    logs = sorted(expr.atoms(sp.log), key=sp.default_sort_key)
+    collected = [sp.factor(sp.cancel(sp.expand(expr).coeff(e))) * e for e in logs]
+    plain = sp.expand_mul(expr.subs(dict.fromkeys(logs, 0)))
+    smooth = [t for t in sp.Add.make_args(plain) if t.is_polynomial()]
+    others = [t for t in sp.Add.make_args(plain) if not t.is_polynomial()]
+    return sp.factor(sp.Add(*smooth)) + sp.factor(sp.Add(*others)) + sp.Add(*collected)
 
 
 def overlap_equation(phi: sp.Expr, overlap: sp.Symbol, conjugate: sp.Symbol) -> Derivation:
@@ -395,7 +408,7 @@ def conjugate_equation(phi: sp.Expr, overlap: sp.Symbol, conjugate: sp.Symbol) -
     plain = _plain(phi)
     factor = sp.expand(plain.diff(overlap)).coeff(conjugate)
     rest = sp.Add(*(t for t in sp.Add.make_args(sp.expand(plain)) if t.has(overlap) and not t.has(conjugate)))
-    start = sp.Derivative(sp.cancel(-rest / factor), overlap)
+    start = sp.Derivative(sp.Add(*(-t / factor for t in sp.Add.make_args(rest))), overlap)
     return Derivation.start("Conjugate of the overlap", conjugate, start).then(_DIFFERENTIATE)
 
 
@@ -469,10 +482,16 @@ def _check_differentiate(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, .
     return (Comparison("dPhi/dq by differences", slope, sp.N(after.subs(at), 15), 1e-12),)
 
 
+def _solved(expr: sp.Expr) -> sp.Expr:
+    """A polynomial written out, anything else over one denominator."""
+    found = sp.expand(expr.doit())
+    return found if found.is_polynomial() else _tidy(sp.cancel(found))
+
+
 _DIFFERENTIATE = Rule(
     "stationarity in the overlap",
     Kind.IDENTITY,
-    lambda expr: sp.expand(expr.doit()),
+    _solved,
     "dPhi/dq = 0, solved for q_hat, which enters linearly",
     _check_differentiate,
 )

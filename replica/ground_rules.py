@@ -17,11 +17,11 @@ from typing import Any
 import sympy as sp
 
 from replica.derivation import Comparison, Kind, Rule
-from replica.expr.average import GaussianAverage
+from replica.expr.average import DiscreteAverage, GaussianAverage
 from replica.expr.binder import Binder, evaluate_inside
 from replica.expr.recursion import KinkLevel, LogMoment
 from replica.expr.stable import log2cosh
-from replica.symbols import V, beta, q
+from replica.symbols import V, V_hat, beta, q, q_hat
 
 
 def slopes(chosen: Any) -> tuple[sp.Symbol, ...]:
@@ -33,16 +33,18 @@ def zero_temperature(chosen: Any) -> Rule:
     """Phi/beta at beta -> infinity."""
     scaled: dict[Any, Any] = {chosen.overlaps(q)[-1]: 1 - V / beta}
     scaled |= {m: a / beta for m, a in zip(chosen.blocks, slopes(chosen), strict=True)}
+    scaled[chosen.overlaps(q_hat)[-1]] = beta**2 * V_hat
 
     def leading(expr: sp.Expr) -> sp.Expr:
-        """The limit of a polynomial in beta and 1/beta."""
-        found = sp.S.Zero
-        for term in sp.Add.make_args(sp.expand(expr.subs(scaled))):
-            factor, power = term.as_independent(beta, as_Add=False)
-            exponent = sp.S.Zero if power == 1 else power.as_base_exp()[1]
-            if exponent > 0:
+        """The limit of rational functions of beta, also times logarithms that have one."""
+        at = expr.subs(scaled)
+        logs = {e: sp.log(sp.expand(e.args[0])) for e in at.atoms(sp.log)}
+        found = _limit(at.subs(dict.fromkeys(logs, 0)))
+        for e, limit in logs.items():
+            factor = _limit(sp.expand(at).coeff(sp.log(sp.expand(e.args[0]))))
+            if factor != 0 and limit.has(beta):
                 raise ValueError(f"{expr} diverges at zero temperature")
-            found += factor if exponent == 0 else 0
+            found += factor * limit
         return found
 
     def cooled(node: Any) -> sp.Expr:
@@ -54,15 +56,16 @@ def zero_temperature(chosen: Any) -> Rule:
             return sp.Abs(node.args[0])
         raise ValueError(f"no zero-temperature limit of {node}")
 
+    def averaged(term: GaussianAverage | DiscreteAverage) -> sp.Expr:
+        if isinstance(term, DiscreteAverage):
+            return term.func(averaged(term.body), *term.args[1:])
+        law = (leading(term.mean / beta), sp.factor(leading(term.variance / beta**2)))
+        return GaussianAverage(cooled(term.body), term.var, *law)
+
     def apply(expr: sp.Expr) -> sp.Expr:
-        total = sp.S.Zero
-        for term in sp.Add.make_args(_free_entropy(expr)):
-            if isinstance(term, GaussianAverage):
-                law = (leading(term.mean / beta), sp.factor(leading(term.variance / beta**2)))
-                total += GaussianAverage(cooled(term.body), term.var, *law)
-            else:
-                total += sp.factor(leading(term / beta))
-        return total
+        terms = sp.Add.make_args(_free_entropy(expr))
+        energies = leading(sp.Add(*(t / beta for t in terms if not t.has(Binder))))
+        return sp.factor(energies) + sp.Add(*(averaged(t) for t in terms if t.has(Binder)))
 
     def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
         """The energies at a large beta; the recursion with the spin's beta |w|, which scales exactly."""
@@ -105,6 +108,15 @@ def zero_temperature(chosen: Any) -> Rule:
         check,
         introduces,
     )
+
+
+def _limit(expr: sp.Expr) -> sp.Expr:
+    """Of a rational function at beta -> infinity."""
+    above, below = sp.fraction(sp.cancel(sp.together(expr)))
+    above, below = (sp.Poly(e, beta) for e in (above, below))
+    if above.degree() > below.degree():
+        raise ValueError(f"{expr} diverges at zero temperature")
+    return sp.cancel(above.LC() / below.LC()) if above.degree() == below.degree() else sp.S.Zero
 
 
 def _free_entropy(expr: sp.Expr) -> sp.Expr:

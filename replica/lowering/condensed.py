@@ -1,0 +1,189 @@
+"""Spins with condensed order parameters -> numbers: the state that the iteration reaches from a start."""
+
+# SymPy's annotations say Basic (or a class) for what is an expression:
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from replica.expr.average import DiscreteAverage, GaussianAverage
+from replica.expr.binder import Binder
+from replica.lowering.levels import NestedProgram
+from replica.symbols import beta
+from solvers.errors import InputError
+from solvers.fixed_point.variational import polish
+from solvers.fixed_point.vector import FixedPoint
+from solvers.simulate.threads import blas_threads
+from solvers.solution import Errors, Outcome, Solution
+
+NODES = 4.0
+"""Nodes per unit of a field."""
+PASSES, SETTLED = 5000, 1e-10
+"""Passes of the map allowed to a start, and the move at which Newton takes over."""
+LEAST = 1 / 64
+"""The smallest share of a pass."""
+BELIEVED = 1e-7
+"""Error of the quadrature in the unknowns beyond which a solution is not given."""
+FLOAT_DIGITS = 15
+
+
+@dataclass(frozen=True)
+class CondensedEquations:
+    """Phi, the residuals (update - unknown), the observables and what must be positive, as functions of beta,
+    the other parameters and the unknowns.
+    """
+
+    free_entropy: NestedProgram
+    residuals: NestedProgram
+    observables: NestedProgram
+    domain: NestedProgram
+    unknowns: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+def unfolded(expr: sp.Expr) -> sp.Expr:
+    """Sums in place of discrete averages; fields that differ by their sign are one."""
+    summed = expr.replace(lambda e: isinstance(e, DiscreteAverage), lambda e: e.doit(deep=False))
+
+    def upright(node: GaussianAverage) -> sp.Expr:
+        mean = sp.expand(node.mean)
+        if not mean.could_extract_minus_sign():
+            return node.func(node.body, node.var, mean, sp.expand(node.variance))
+        flipped = node.body.subs(node.var, -node.var)
+        return node.func(sp.S.One, node.var, -mean, sp.expand(node.variance)).with_body(flipped)
+
+    return summed.replace(lambda e: isinstance(e, GaussianAverage), upright)
+
+
+@lru_cache(maxsize=64)
+def condensed_equations(model: Any, zeros: frozenset[sp.Symbol]) -> CondensedEquations:
+    """Lower the derived equations, conjugates in terms of overlaps; parameters that vanish are set first."""
+    saddle = model.saddle_point()
+    conjugates = {c: saddle.update(c) for c in model.conjugates}
+    updates = tuple(saddle.update(s).subs(conjugates) - s for s in model.order_parameters)
+    observables = model.observables()
+    arguments = (beta, *(s for _, s in model.parameter_symbols()[1:]), *model.order_parameters)
+
+    def program(expressions: tuple[sp.Expr, ...]) -> NestedProgram:
+        at = dict.fromkeys(zeros, sp.S.Zero)
+        return NestedProgram(tuple(unfolded(e.subs(at)) for e in expressions), arguments)
+
+    return CondensedEquations(
+        program((model.derive().result,)),
+        program(updates),
+        program(tuple(observables.values())),
+        program(tuple(e.args[0] for e in _logarithms(model.derive().result))),
+        (*model.names, "q"),
+        tuple(observables),
+    )
+
+
+def _logarithms(phi: sp.Expr) -> list[sp.log]:
+    """Of determinants, which are positive at a saddle point."""
+    plain = sp.Add(*(t for t in sp.Add.make_args(phi) if not t.has(Binder)))
+    return sorted(plain.atoms(sp.log), key=sp.default_sort_key)
+
+
+def solve_condensed(
+    model: Any,
+    exact: Mapping[str, Fraction],
+    digits: int = FLOAT_DIGITS,
+    start: str = "global",
+    backend: str | None = None,
+) -> Solution:
+    """The state reached from a start; "global": of all states, that of lowest free energy."""
+    if backend not in (None, "float64") or digits > FLOAT_DIGITS:
+        raise InputError(f"{model.name} is solved in float64: ask for at most 15 digits")
+    states = dict(model.states)
+    chosen = states.values() if start == "global" else [states[start]]
+    zeros = frozenset(s for p, s in model.parameter_symbols()[1:] if exact[p.name] == 0)
+    equations = condensed_equations(model, zeros)
+    at = [1 / float(exact["T"]), *(float(exact[p.name]) for p, _ in model.parameter_symbols()[1:])]
+    found = [_state(equations, at, exact, np.array(x)) for x in chosen]
+    good = [s for s in found if s.outcome.converged]
+    return min(good, key=lambda s: s["f"]) if good else found[0]
+
+
+def _state(
+    equations: CondensedEquations, at: list[float], exact: Mapping[str, Fraction], start: np.ndarray
+) -> Solution:
+    def residual(x: np.ndarray, nodes: float = NODES) -> np.ndarray:
+        return equations.residuals.run([*at, *x], nodes)
+
+    def inside(x: np.ndarray) -> bool:
+        return bool(np.all(equations.domain.run([*at, *x], NODES) > 0))
+
+    with blas_threads(1):
+        x, passes = _iterated(residual, inside, start)
+        point = polish(residual, lambda y: residual(y, NODES / 2), x)
+    if not (point.converged and inside(point.x)):
+        return _failed(exact, point)
+    rough, fine = residual(point.x), residual(point.x, 2 * NODES)
+    stiffness = float(np.max(np.abs(np.linalg.pinv(np.eye(x.size) - point.jacobian))))
+    phis = [float(equations.free_entropy.run([*at, *point.x], k * NODES)[0]) for k in (1, 2)]
+    quadrature = max(float(np.max(np.abs(rough - fine))) * stiffness, abs(phis[0] - phis[1]))
+    observed = equations.observables.run([*at, *point.x], 2 * NODES)
+    return Solution(
+        values={
+            **dict(zip(equations.unknowns, map(float, point.x), strict=True)),
+            **dict(zip(equations.names, map(float, observed), strict=True)),
+        },
+        params=dict(exact),
+        free_entropy=phis[1],
+        residual=point.residual,
+        errors=Errors(point.residual * stiffness, quadrature, 1e-16 * stiffness),
+        outcome=Outcome.CONVERGED if quadrature < BELIEVED else Outcome.QUADRATURE,
+        backend="float64",
+        digits=FLOAT_DIGITS,
+        stability=float(np.max(np.abs(np.linalg.eigvals(point.jacobian)))),
+        branches=(float(point.x[0]),),
+        evaluations=point.evaluations + passes,
+    )
+
+
+def _iterated(
+    residual: Callable[..., np.ndarray], inside: Callable[[np.ndarray], bool], start: np.ndarray
+) -> tuple[np.ndarray, int]:
+    """Passes of the map until it hardly moves: the state is that of the start, not the nearest to Newton.
+
+    A pass that would leave the domain, or that moves more than the one before, is damped.
+    """
+    x, share, before = start, 1.0, np.inf
+    for count in range(PASSES):
+        move = residual(x, NODES / 2)
+        size = float(np.max(np.abs(move)))
+        if not np.isfinite(size):
+            break
+        if size < SETTLED:
+            return x + share * move, count
+        if size > before:
+            share = max(share / 2, LEAST)
+        while not inside(x + share * move) and share > LEAST:
+            share /= 2
+        x, before = x + share * move, size
+    return x, PASSES
+
+
+def _failed(exact: Mapping[str, Fraction], point: FixedPoint) -> Solution:
+    infinite = float("inf")
+    return Solution(
+        values={},
+        params=dict(exact),
+        free_entropy=infinite,
+        residual=point.residual,
+        errors=Errors(infinite, 0.0, 0.0),
+        outcome=Outcome.RESIDUAL,
+        backend="float64",
+        digits=FLOAT_DIGITS,
+        stability=infinite,
+        branches=(),
+        evaluations=point.evaluations,
+    )

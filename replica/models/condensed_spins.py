@@ -1,0 +1,225 @@
+r"""Ising spins with condensed order parameters: ferromagnets, random fields, associative memories.
+
+=================  ==========================================================================================
+quantity           normalisation
+=================  ==========================================================================================
+spins              N Ising spins s_i = +-1; the sum over configurations counts them (Phi = log 2 at beta = 0)
+weight             exp(beta [N U(m_1, ..., m_K) - H_noise(s) + h sum_i s_i]), beta = 1/T
+overlaps           m_mu = (1/N) sum_i x^mu_i s_i, x iid over sites: scale xi (1 + sqrt(blur) z), xi from a finite
+                   law, z ~ N(0, 1) independent for every site and pattern
+noise              Gaussian energies, E[H(s) H(s')] = N xi(q), q = s.s'/N; or the patterns of a Hopfield network
+                   that are not condensed, -H = (1/2N) sum_{nu <= alpha N} [(xi^nu . s)^2 - N]
+free entropy       Phi = lim (1/N) E log Z; free energy f = -T Phi; energy e = -dPhi/dbeta; entropy Phi + beta e
+=================  ==========================================================================================
+
+The models themselves: ``hopfield``, ``dense_hebbian``, ``multitasking_hebbian``, ``ferromagnet``.
+"""
+
+# SymPy's annotations say Basic (or a class) for what is an expression:
+# pyright: reportReturnType=false, reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false, reportOperatorIssue=false, reportAssignmentType=false
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import sympy as sp
+
+from replica import condensed_rules, field_rules
+from replica.action import nodes_of
+from replica.ansatz import ReplicaSymmetric
+from replica.condensed_action import CondensedPartition, GaussianEnergies, QuadraticPatterns, SiteLaw
+from replica.derivation import Derivation
+from replica.expr.average import GaussianAverage
+from replica.expr.recursion import linear
+from replica.field_action import ISING
+from replica.free_entropy import FreeEntropy
+from replica.parameters import Parameter
+from replica.saddle_point import SaddlePoint
+from replica.stability import spin_eigenvalues
+from replica.symbols import beta, h, n, q, q_hat
+from solvers.errors import InputError
+
+PHI = sp.Symbol("Phi")
+TEMPERATURE = Parameter("T", "T", "temperature; 0 for the ground state", Fraction(0))
+FIELD = Parameter("h", "h", "external field", default=Fraction(0))
+
+
+@dataclass(frozen=True)
+class CondensedSpins:
+    """A statement: energy of the overlaps, laws of the patterns, noise.
+
+    Attributes
+    ----------
+    name, reference:
+        For people.
+    energy:
+        U, an expression in the overlaps: the weight is exp(beta N U).
+    overlaps:
+        The symbols of m_1, ..., m_K.
+    laws:
+        The law of each pattern on a site.
+    noise:
+        What is left of the disorder.
+    parameters:
+        Control parameters besides T and h, each with its symbol.
+    states:
+        Where the search for a solution starts, by name: (m_1, ..., m_K, q).  The first is the default.
+    names:
+        How each overlap is called in a solution.
+
+    >>> from replica.models.hopfield import hopfield
+    >>> hopfield().saddle_point().update(sp.Symbol("m", real=True))
+    GaussianAverage(tanh(w_0), w_0, beta*\\hat{m}, \\hat{q})
+    """
+
+    name: str
+    reference: str
+    energy: sp.Expr
+    overlaps: tuple[sp.Symbol, ...]
+    laws: tuple[SiteLaw, ...]
+    noise: GaussianEnergies | QuadraticPatterns
+    parameters: tuple[tuple[Parameter, sp.Symbol], ...]
+    states: tuple[tuple[str, tuple[float, ...]], ...]
+    names: tuple[str, ...]
+    simulation: str | None = None
+    field_allowed: bool = True
+    ansatz: ReplicaSymmetric = field(default_factory=ReplicaSymmetric)
+
+    solver: ClassVar[str] = "condensed"
+
+    @property
+    def default_start(self) -> str:
+        """The first of the states."""
+        return self.states[0][0]
+
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """The names of the states, and "global": the one of lowest free energy."""
+        return (*(name for name, _ in self.states), "global")
+
+    @property
+    def control_parameters(self) -> tuple[Parameter, ...]:
+        """T, those of the statement, and h where a field is allowed, 0 if it is not given."""
+        return tuple(p for p, _ in self.parameter_symbols())
+
+    def parameter_symbols(self) -> tuple[tuple[Parameter, sp.Symbol], ...]:
+        """Each control parameter with its symbol."""
+        external = ((FIELD, h),) if self.field_allowed else ()
+        return ((TEMPERATURE, sp.Symbol("T", positive=True)), *self.parameters, *external)
+
+    @property
+    def order_parameters(self) -> tuple[sp.Symbol, ...]:
+        """The overlaps with the patterns, then that of two replicas."""
+        return (*self.overlaps, q)
+
+    @property
+    def conjugates(self) -> tuple[sp.Symbol, ...]:
+        """The conjugate of each order parameter."""
+        return (*(condensed_rules.conjugate_of(m) for m in self.overlaps), q_hat)
+
+    def with_ansatz(self, ansatz: ReplicaSymmetric) -> CondensedSpins:
+        """Replica symmetric only; InputError otherwise."""
+        if not isinstance(ansatz, ReplicaSymmetric):
+            raise InputError(f"{self.name} admits ReplicaSymmetric(), not {ansatz!r}")
+        return replace(self, ansatz=ansatz)
+
+    def derive(self) -> Derivation:
+        """From E[Z^n] to the free entropy as a function of the overlaps, step by step."""
+        return _derivation(self)
+
+    def free_entropy(self) -> FreeEntropy:
+        """Phi(overlaps); conjugates are eliminated."""
+        return FreeEntropy(
+            self.derive().result,
+            self.order_parameters,
+            (),
+            (beta, h, *(s for _, s in self.parameters)),
+            "extremum over the overlaps; the state of largest Phi, smallest in q, is stable",
+            self.derive().steps[-1].printed,
+        )
+
+    def saddle_point(self) -> SaddlePoint:
+        """Overlaps as averages over the fields, their conjugates as derivatives of the energies."""
+        return _saddle_point(self)
+
+    def observables(self) -> dict[str, sp.Expr]:
+        """Free energy f, energy, entropy; the replicon, positive where replica symmetry is stable; the overlap
+        with xi where a pattern is blurred; r = q_hat/(alpha beta^2) where many patterns are the noise.
+        """
+        phi = self.derive().result
+        energy = linear(-phi.diff(beta))
+        found = {"f": -phi / beta, "energy": energy, "entropy": phi + beta * energy}
+        found["replicon"] = self.replicon()
+        conjugates = self._conjugate_values()
+        if isinstance(self.noise, QuadraticPatterns):
+            found["r"] = sp.cancel(conjugates[q_hat] / (self.noise.args[0] * beta**2))
+        blurred = [law for law in self.laws if law.blur != 0]
+        for i, law in enumerate(blurred):
+            magnetisation = law.variable * self._on_a_site(sp.tanh)
+            found["m" if len(blurred) == 1 else f"m{i + 1}"] = self._over_laws(magnetisation).subs(conjugates)
+        return found
+
+    def replicon(self) -> sp.Expr:
+        """1 - c E[(1 - tanh^2)^2], c the curvature of the noise: positive where the solution is stable.
+
+        J. R. L. de Almeida, D. J. Thouless, J. Phys. A 11 (1978) 983, through ``replica.stability``.
+        """
+
+        def fields(moment: sp.Expr) -> sp.Expr:
+            return self._over_laws(self._on_a_site(lambda w: moment.subs(_MAGNETISATION, sp.tanh(w))))
+
+        response = spin_eigenvalues(_MAGNETISATION, fields).replicon[0]
+        return 1 - self.noise.curvature(beta, q) * linear(response.subs(self._conjugate_values()))
+
+    def _conjugate_values(self) -> dict[sp.Symbol, sp.Expr]:
+        return {c: self.saddle_point().update(c) for c in self.conjugates}
+
+    def _on_a_site(self, g: Callable[[sp.Symbol], sp.Expr]) -> sp.Expr:
+        """Of a function of the field on a spin, given xi: the law of the field is that in Phi."""
+        (node,) = nodes_of(self.derive()["the recursion over levels"].after, GaussianAverage)
+        return node.func(g(node.var), *node.args[1:])
+
+    def _over_laws(self, g: sp.Expr) -> sp.Expr:
+        for law in reversed(self.laws):
+            g = law.average(g)
+        return linear(g)
+
+
+_MAGNETISATION = sp.Dummy("M", real=True)
+"""Of a spin in its field."""
+
+
+@lru_cache(maxsize=64)
+def _derivation(model: CondensedSpins) -> Derivation:
+    field_on_all = h if model.field_allowed else sp.S.Zero
+    start = CondensedPartition(
+        model.energy, sp.Tuple(*model.overlaps), sp.Tuple(*model.laws), model.noise, beta, field_on_all, n
+    )
+    others = tuple(zip(model.overlaps, model.conjugates, strict=False))
+    derivation = Derivation.start(f"{model.name}: free entropy", PHI, start)
+    for rule in (
+        condensed_rules.order_parameters,
+        field_rules.insert_ansatz(model.ansatz, ISING),
+        field_rules.site_fields(model.ansatz),
+        field_rules.n_to_zero,
+        field_rules.name_levels,
+        condensed_rules.gauge,
+        field_rules.eliminate_conjugates(model.ansatz, others),
+    ):
+        derivation = derivation.then(rule)
+    return derivation
+
+
+@lru_cache(maxsize=64)
+def _saddle_point(model: CondensedSpins) -> SaddlePoint:
+    phi = model.derive()["gauge transformation"].after
+    pairs = tuple(zip(model.order_parameters, model.conjugates, strict=True))
+    return SaddlePoint.of(
+        *(field_rules.overlap_equation(phi, *pair) for pair in pairs),
+        *(field_rules.conjugate_equation(phi, *pair) for pair in pairs),
+    )
