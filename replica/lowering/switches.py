@@ -24,6 +24,7 @@ from replica.expr.average import GaussianAverage, OutputSum
 from replica.expr.binder import Binder
 from replica.expr.kinks import switch_forms
 from replica.expr.polynomials import polynomial_coefficients
+from replica.expr.stable import log2cosh
 
 _SOFT = ("ndtr", "log_ndtr", "npdf", "inverse_mills", "expit", "tanh", "log2cosh")
 
@@ -47,9 +48,9 @@ def switches_of(bodies: list[sp.Expr], x: sp.Symbol) -> tuple[Switch, ...]:
     found: dict[Switch, None] = {}
     for form in dict.fromkeys(f for body in bodies for f in _forms(body, x, {})):
         line = _affine(form.expr, x)
-        if line is not None:
-            a, b = line
-            found[Switch(-a / b, 1 / sp.Abs(b) if form.soft else sp.S.Zero)] = None
+        crossings = _bent(form.expr, x) if line is None else [(-line[0] / line[1], sp.Abs(line[1]))]
+        for centre, slope in crossings:
+            found[Switch(centre, 1 / slope if form.soft else sp.S.Zero)] = None
     return tuple(sorted(found, key=lambda s: s.width == 0))
 
 
@@ -75,6 +76,39 @@ def _affine(form: Any, x: sp.Symbol) -> tuple[sp.Expr, sp.Expr] | None:
     if max(coefficients, default=0) != 1:
         return None
     return coefficients.get(0, sp.S.Zero), coefficients[1]
+
+
+def _bent(form: Any, x: sp.Symbol) -> list[tuple[sp.Expr, sp.Expr]]:
+    """(place, |slope|) of the two zeros of a quadratic form, or of one with log2cosh(u), u affine: |u| but
+    near u = 0.  Where there is none, a place between them that is as near as the form comes to 0.
+    """
+    bends = [node for node in sp.preorder_traversal(form) if isinstance(node, log2cosh) and node.has_free(x)]
+    if not bends:
+        return _parabola(form, x)
+    inside = _affine(bends[0].args[0], x)
+    if inside is None or len(set(bends)) > 1:
+        return []
+    found = []
+    for sign in (1, -1):
+        line = _affine(form.xreplace({bends[0]: sign * bends[0].args[0]}), x)
+        if line is not None:
+            u = sign * (inside[0] - inside[1] * line[0] / line[1])  # where it is positive, as |u| must be
+            found.append(((sign * _positive(u) - inside[0]) / inside[1], sp.Abs(line[1])))
+    return found
+
+
+def _parabola(form: Any, x: sp.Symbol) -> list[tuple[sp.Expr, sp.Expr]]:
+    coefficients = polynomial_coefficients(form, x) or {}
+    if max(coefficients, default=0) != 2:
+        return []
+    c, b, a = (coefficients.get(k, sp.S.Zero) for k in range(3))
+    discriminant = b**2 - 4 * a * c
+    root = sp.sqrt(_positive(discriminant))
+    return [((-b + sign * root) / (2 * a), sp.sqrt(sp.Abs(discriminant))) for sign in (1, -1)]
+
+
+def _positive(value: sp.Expr) -> sp.Expr:
+    return (value + sp.Abs(value)) / 2
 
 
 def _forms(expr: Any, x: sp.Symbol, cache: dict[Any, tuple[Form, ...]]) -> tuple[Form, ...]:

@@ -58,6 +58,9 @@ class Arb(Intervals, Truncated):
         return (-x / self._root2).erfc() / 2
 
     def _log_ndtr(self, x: Any) -> Any:
+        """Far in the tail, where an error of x counts x^2 times in erfc, by the inverse Mills ratio."""
+        if flint.arb(x).mid() < -self.digits - 8:
+            return -x * x / 2 - (self._root2pi * self._inverse_mills(x)).log()
         return (-self._ndtr(-x)).log1p() if x > 0 else self._ndtr(x).log()
 
     def _inverse_mills(self, x: Any) -> Any:

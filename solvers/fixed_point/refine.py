@@ -1,11 +1,9 @@
 """From a solution in doubles to one in any number of digits: Newton at rising precision.
 
-Digits are relative, of v as of q_hat.  Three things cost digits, and the precision is raised by as
-many: v is a
-difference of numbers of size 1/q_hat where q_hat is small; where the two curves are nearly tangent, or nearly
-proportional as on the way to perfect recovery, an error of v counts 1/|1 - gain| times in q_hat; and a
-small v
-takes a smaller error.
+Digits are relative, of v as of q_hat.  Four things cost digits, and the precision is raised by as many: v is
+a difference of numbers of size 1/q_hat where q_hat is small; where the two curves are nearly tangent, or
+nearly proportional as on the way to perfect recovery, an error of v counts 1/|1 - gain| times in q_hat; a
+small v takes a smaller error; and what balls say that rounding has taken from q_hat.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from math import log10
+from math import ceil, isfinite, log10
 from typing import Any, NamedTuple
 
 from solvers.problem import LEVELS, Evaluation, PairProblem, at_level
@@ -22,6 +20,7 @@ from solvers.solution import Errors
 GUARD = 12  # digits carried beyond those asked for
 FIRST = 30  # digits of the first step from doubles
 MAX_STEPS = 20
+MOST_DIGITS = 400  # of a precision beyond the one asked for
 REACH = 100  # largest factor of one step: Newton overshoots where the residual is nearly flat
 STEEP = 1e-6  # |1 - gain| below which the derivative, of half the digits, gives way to a divided difference
 
@@ -67,24 +66,30 @@ def refine(
     """
     exact = Fraction(q_hat)
     extra = max(0, -_decimal_exponent(exact))
-    lost, precision, level, evaluations = 0, FIRST + extra, LEVELS.start, 0
+    lost, blur, precision, level, evaluations = 0, 0, FIRST + extra, LEVELS.start, 0
     small = 10.0 ** -(digits + 2)
     for _ in range(MAX_STEPS):
-        final = digits + GUARD + extra + lost
+        final = digits + GUARD + extra + lost + blur
         precision = min(precision, final)
         backend = make_backend(precision)
-        accuracy = small if precision == final else 10.0 ** -(precision - GUARD - extra - lost)
+        accuracy = small if precision == final else 10.0 ** -(precision - GUARD - extra - lost - blur)
         cycle = run_cycle(problem, backend, parameters, exact, accuracy * 10.0**-lost, level)
         level, evaluations = cycle.level, evaluations + 1
+        blurred = _blurred(backend, cycle, precision)
+        if blurred > blur:  # rounding took more digits than the precision of this step allowed for
+            if precision + blurred > MOST_DIGITS + final:
+                raise ArithmeticError("rounding leaves no digits")
+            blur, precision = blurred, FIRST + extra + lost + blurred
+            continue
         stiff = _lost_digits(cycle.gain)
-        if stiff > lost:  # found to be stiffer than the precision of this step allowed for
+        if stiff > lost:  # the same for its stiffness
             lost = stiff
-            if precision < FIRST + extra + lost:
-                precision = FIRST + extra + lost
+            if precision < FIRST + extra + lost + blur:
+                precision = FIRST + extra + lost + blur
                 continue
         moved, step = _step(problem, parameters, backend, cycle, accuracy, lost)
         exact = min(max(exact + backend.to_fraction(step), exact / REACH), exact * REACH)
-        if precision == digits + GUARD + extra + lost and moved < small:
+        if precision == digits + GUARD + extra + lost + blur and moved < small:
             break
         precision *= 2
     else:
@@ -195,6 +200,15 @@ def _lost_digits(gain: Any) -> int:
     size = abs(1 - gain)
     value = float(size)
     return 0 if value >= 1 or value <= 0 else int(-log10(value)) + (1 if value < 1e-3 else 0)
+
+
+def _blurred(backend: Any, cycle: Cycle, precision: int) -> int:
+    """Digits of q_hat = output(v) that rounding took beyond two thirds of the guard; all if none is left."""
+    with backend.context():
+        size, radius = abs(float(cycle.outer.value)), backend.radius(cycle.outer.value)
+    if not (isfinite(size) and isfinite(radius) and 0 < radius < size):
+        return 0 if radius == 0 and isfinite(size) else precision
+    return max(0, ceil(log10(radius / size) + precision - 2 * GUARD / 3))
 
 
 def _decimal_exponent(x: Fraction) -> int:

@@ -16,6 +16,8 @@ from solvers.solution import Errors, Outcome
 ROUGH = 1e-7  # tolerance of the first step of nested averages
 SETTLED = 1e-12  # residual at which Newton ends
 MOST_STEPS = 40
+NEAR = 1e-9  # length of a step after which f is at rounding, unless it still falls
+STALLED = 0.25  # by which factor it falls at least while it does
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def newton(
     tolerance: float,
 ) -> Landing:
     """Newton's iteration, with the curvature known from the points before, kept inside its bracket, all
-    points together.  A point leaves at a residual of 1e-12, or when its last step was at rounding.
+    points together.  A point leaves at a residual of 1e-12, or when its last step was at rounding and did
+    not make f smaller: where the slope is inexact, a small step is not yet the last.
 
     One average costs little more at the level where a double has its digits than at a lower one; nested
     averages begin low, and at less than the tolerance.
@@ -107,8 +110,9 @@ def newton(
             with np.errstate(all="ignore"):
                 bent = (gain - rows[1, pending]) / (here - at[pending])
             curvature[pending] = np.where(np.isfinite(bent), bent, curvature[pending])
-        at[pending] = here
+        before, at[pending] = rows[0, pending], here
         rows[:, pending] = (f, gain, *inner, *outer)
+        fell = np.abs(f) < STALLED * np.abs(before)
         inside = f > 0
         left = np.where(rising[pending], ~inside, inside)  # the root lies to the right of s
         lower[pending] = np.where(left, here, lower[pending])
@@ -119,8 +123,9 @@ def newton(
             target = here + step * (1 + np.where(np.abs(bend) < 0.5, bend, 0.0))
         outside = ~((target >= lower[pending]) & (target <= upper[pending]))
         target = np.where(outside, (lower[pending] + upper[pending]) / 2, target)
-        settled = np.zeros(f.shape, dtype=bool) if rough else near[pending] | (np.abs(f) <= SETTLED)
-        near[pending] = np.abs(target - here) <= 1e-9
+        settled = (np.abs(f) <= SETTLED) | (near[pending] & ~fell)
+        settled &= not rough
+        near[pending] = (np.abs(target - here) <= NEAR) & (not rough)
         s[pending] = target
         pending = pending[~settled]
     last = Pass(rows[0], rows[1], Evaluation(*rows[2:5]), Evaluation(*rows[5:8]))

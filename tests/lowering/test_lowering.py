@@ -251,7 +251,7 @@ def test_arguments_broadcast():
 
 
 def test_auxiliary_values_do_not_count_in_the_error():
-    rough = sp.Abs(x**2 - sp.Rational(1, 3))  # two kinks at places that are no zeros of affine forms
+    rough = sp.Abs(x**4 - sp.Rational(1, 3))  # kinks that are no zeros of a form of degree 1 or 2
     steep = GaussianAverage(rough, x, 0, q)
     smooth = GaussianAverage(x**2, x, 0, q)
     backend = Float64()

@@ -124,6 +124,25 @@ def test_steep_functions_against_adaptive_quadrature(body, slope):
     assert float(result.error) < 1e-9 * (1 + abs(float(truth)))
 
 
+@pytest.mark.parametrize("width", [1, 30, 3000])
+@pytest.mark.parametrize("odds", [-2, 4, 60])
+@pytest.mark.parametrize("form", ["quadratic", "shifted", "log2cosh"])
+def test_log_odds_that_are_zero_on_both_sides_against_a_plain_sum(form, odds, width):
+    """Posterior odds of a sparse signal: x^2/2 or log 2 cosh x, less their size in the middle."""
+    bend = {"quadratic": x**2 / 2, "shifted": x * (x - 1) / 2, "log2cosh": log2cosh(x)}[form]
+    program = lower([GaussianAverage(x**2 * expit(bend - c1) * expit(c1 - bend), x, 0, v)], [c1, v])
+    t, step = np.linspace(-40 * np.sqrt(width), 40 * np.sqrt(width), 2**18, retstep=True)
+    value = {"quadratic": t**2 / 2, "shifted": t * (t - 1) / 2, "log2cosh": np.logaddexp(t, -t)}[form]
+    d = np.abs(value - odds)
+    terms = t**2 * np.exp(-d - t**2 / (2 * width)) / (1 + np.exp(-d)) ** 2
+    truth = terms.sum() * step / np.sqrt(2 * np.pi * width)
+    for level, accuracy in ((5, 1e-8), (6, 1e-12), (7, 1e-13)):
+        result = evaluate(program, level, float(odds), float(width))
+        wrong = abs(float(result.values[0]) - truth)
+        assert wrong <= float(result.error) + 5e-14 * truth
+        assert wrong < accuracy * truth
+
+
 @pytest.mark.parametrize("make", [lambda: Arb(40), lambda: MP(40)], ids=["arb", "mpmath"])
 def test_thirty_digits_at_a_corner_and_a_steep_step(make):
     backend = make()

@@ -54,3 +54,24 @@ def test_a_pair_solves(prior, channel):
 def sum_of_squares(model, point):
     """E x^2 at the point."""
     return model.second_moment.subs({s: point["rho"] for s in model.second_moment.free_symbols})  # noqa: C420 - rho may be absent
+
+
+@pytest.mark.parametrize(
+    ("channel", "point", "error"),
+    [
+        ("poisson", {"alpha": "2.39", "rho": "0.17"}, 0.06350088194371913),
+        ("laplace", {"alpha": "2.74", "rho": "0.08", "delta": "0.31"}, 3.91366322238725e-13),
+    ],
+)
+def test_a_sparse_binary_signal(channel, point, error):
+    """A first step of Newton at a rough quadrature that is short by accident; an error of 4e-13, whose
+    integrand lives between the peaks of the law, to all its digits.
+    """
+    model = TeacherStudent(ALL_PRIORS["sparse-rademacher"], ALL_CHANNELS[channel])
+    solution = solve(model, **point)
+    assert solution.residual < 1e-12
+    assert solution.errors.total < 1e-11 * error + 1e-13 * (error > 0.01)
+    assert solution["mmse"] == pytest.approx(error, rel=1e-12)
+    if channel == "laplace":
+        precise = solve(model, digits=20, **point)
+        assert solution["mmse"] == pytest.approx(float(precise["mmse"]), rel=1e-13)

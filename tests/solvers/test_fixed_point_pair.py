@@ -75,3 +75,18 @@ def test_a_discrete_prior_with_outputs_that_diverge_at_recovery(power, recovered
     above = solved(pair(exponential, diverging), 5.0, recovered)
     assert above.overlaps == ((1.0,) if recovered else ())
     assert above.chosen.outcome is (Outcome.PERFECT_RECOVERY if recovered else Outcome.NO_SOLUTION)
+
+
+@pytest.mark.parametrize("wrong", [0.0, 1e-2, -0.3])
+def test_newton_goes_on_while_f_falls_although_its_slope_is_inexact(wrong):
+    """A step below 1e-9 ends the iteration only where f does not fall any more."""
+
+    def steered(v, p):
+        value, slope = noisy(v, p)
+        return value, slope * (1 + wrong)
+
+    result = solved(pair(gaussian(1.0), steered), 0.7)
+    v = max(np.roots([1, 0.1 + 0.7 - 1, -0.1]))
+    assert result.chosen.outcome is Outcome.CONVERGED
+    assert result.chosen.residual <= 1e-12
+    assert result.chosen.v == pytest.approx(v, rel=1e-12)

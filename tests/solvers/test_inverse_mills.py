@@ -31,6 +31,21 @@ def test_inverse_mills(make, x):
         assert abs(mpmath.mpf(text) / exact - 1) < goal
 
 
+@pytest.mark.parametrize("x", ["-3", "-45", "-60", "-400000", "-123456789", "1/3"])
+@pytest.mark.parametrize("make", [Float64, lambda: MP(30), lambda: Arb(30)])
+def test_log_ndtr_far_in_the_tail(make, x):
+    """Its logarithm keeps its digits where a relative error of x counts x^2 times in ndtr."""
+    backend = make()
+    with backend.context():
+        at = backend.number(x) * (backend.rational(1, 3) * 3)  # a ball with a radius
+        value = np.asarray(backend.log_ndtr(backend.array(at))).reshape(-1)[0]
+        found = backend.to_fraction(value)
+    with mpmath.workdps(60):
+        z = mpmath.mpf(eval_fraction(x))
+        exact = mpmath.log(mpmath.erfc(-z / mpmath.sqrt(2)) / 2)
+        assert abs(mpmath.mpf(found.numerator) / found.denominator / exact - 1) < 10.0 ** (2 - backend.digits)
+
+
 def eval_fraction(text):
     from fractions import Fraction
 
