@@ -20,7 +20,7 @@ from solvers.errors import InputError, NotConvergedError
 from solvers.fixed_point.pair import PointResult
 from solvers.fixed_point.refine import entropy_at_zero, refine
 from solvers.problem import PairProblem
-from solvers.solution import Outcome, Solution
+from solvers.solution import Errors, Outcome, Solution
 
 __all__ = ["solve", "sweep"]
 
@@ -54,7 +54,7 @@ def solve(
     backend:
         "float64", "arb" or "mpmath"; by default float64 up to 15 digits and arb beyond.
     throw:
-        Raise when not converged (the default); otherwise the outcome says so.
+        Raise when not converged (the default); otherwise the outcome says so, and there are no values.
     params:
         Control parameters. A Python float means the decimal it prints as; strings such as "3/10" are exact.
 
@@ -114,8 +114,12 @@ def _finish(
     imprecise = root.errors.total > 1e-11 * max(root.v, 1e-3) or root.outcome is not Outcome.CONVERGED
     if finite and (backend != "float64" or (imprecise and not problem.nested)):
         make: Callable[[int], Any] = MP if backend == "mpmath" else Arb
-        fine = refine(problem, canonical, root.q_hat, max(digits, 18), make)
-        outcome = Outcome.CONVERGED if fine.converged else Outcome.QUADRATURE
+        try:
+            fine = refine(problem, canonical, root.q_hat, max(digits, 18), make)
+        except (ValueError, ArithmeticError):  # no number comes out in more digits either
+            return _failed(exact, point, digits, Outcome.RESIDUAL)
+        if not fine.converged:
+            return _failed(exact, point, digits, Outcome.QUADRATURE)
         number = _number(fine.backend, digits)
         return Solution(
             values={"q": number(fine.q), "q_hat": number(fine.q_hat), "mmse": number(fine.v)},
@@ -123,7 +127,7 @@ def _finish(
             free_entropy=number(fine.free_entropy),
             residual=fine.residual,
             errors=fine.errors,
-            outcome=outcome,
+            outcome=Outcome.CONVERGED,
             backend=fine.backend.name,
             digits=digits,
             stability=fine.slope,
@@ -132,6 +136,8 @@ def _finish(
         )
     if root.outcome is Outcome.UNINFORMATIVE and backend != "float64":
         return _uninformative(problem, canonical, exact, point, digits, MP if backend == "mpmath" else Arb)
+    if not root.outcome.converged:
+        return _failed(exact, point, digits, root.outcome)
     overlap = second_moment(problem, canonical) - root.v
     return Solution(
         values={"q": overlap, "q_hat": root.q_hat, "mmse": root.v},
@@ -143,6 +149,28 @@ def _finish(
         backend="float64",
         digits=digits,
         stability=root.slope,
+        branches=point.overlaps,
+        evaluations=point.evaluations,
+    )
+
+
+def _failed(exact: Mapping[str, Fraction], point: PointResult, digits: int, outcome: Outcome) -> Solution:
+    """No number is given where the solve failed: what was reached, nan among it, must not travel."""
+    root, infinite = point.chosen, float("inf")
+    residual, *errors = (
+        value if np.isfinite(value) else infinite
+        for value in (root.residual, root.errors.iteration, root.errors.quadrature, root.errors.rounding)
+    )
+    return Solution(
+        values={},
+        params=dict(exact),
+        free_entropy=infinite,
+        residual=residual,
+        errors=Errors(*errors),
+        outcome=outcome,
+        backend="float64",
+        digits=digits,
+        stability=infinite,
         branches=point.overlaps,
         evaluations=point.evaluations,
     )

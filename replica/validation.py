@@ -267,6 +267,6 @@ def _reached(model: Any, simulation: Simulation) -> Solution:
         last = float(simulation.state_evolution[-1])
         side = "uninformed" if simulation.start == "informed" else "informed"
         other = solve(model, start=side, throw=False, **point)
-        nearer = abs(float(other["mmse"]) - last) < abs(float(solution["mmse"]) - last)
-        return other if other.outcome.converged and nearer else solution
+        if other.outcome.converged and abs(float(other["mmse"]) - last) < abs(float(solution["mmse"]) - last):
+            return other
     return solution

@@ -708,6 +708,26 @@ def test_the_command_line_refuses_in_one_line(capsys):
     assert cli.main([*words, "channel=abs", "alpha=0.3", "delta=-1"]) == 2
 
 
+@pytest.mark.parametrize("error", [ValueError, ZeroDivisionError, None])
+def test_a_polish_that_fails_leaves_no_number(monkeypatch, error):
+    """More digits are asked of a double; what comes out of it raises, or does not converge."""
+    from replica import api
+
+    refined = api.refine
+
+    def failing(*arguments):
+        if error is not None:
+            raise error("no number")
+        return refined(*arguments)._replace(converged=False)
+
+    monkeypatch.setattr(api, "refine", failing)
+    failed = solve(BSR, digits=20, throw=False, **FIRST)
+    assert failed.outcome is (Outcome.QUADRATURE if error is None else Outcome.RESIDUAL)
+    assert failed.values == {}
+    with pytest.raises(NotConvergedError):
+        solve(BSR, digits=20, **FIRST)
+
+
 def test_without_a_solution_nothing_is_returned_unless_asked(monkeypatch):
     from replica import api, sweeping
     from solvers.fixed_point.pair import PointResult, _choose
@@ -717,5 +737,9 @@ def test_without_a_solution_nothing_is_returned_unless_asked(monkeypatch):
     monkeypatch.setattr(sweeping, "solve_group", lambda *_: [nothing])
     with pytest.raises(NotConvergedError, match="no solution was bracketed"):
         solve(BSR, **FIRST)
-    assert solve(BSR, throw=False, **FIRST).outcome is Outcome.NO_SOLUTION
+    failed = solve(BSR, throw=False, **FIRST)
+    assert failed.outcome is Outcome.NO_SOLUTION
+    assert failed.values == {}
+    numbers = [failed.free_entropy, failed.residual, failed.errors.total, failed.stability, *failed.branches]
+    assert not np.isnan(numbers).any()
     assert np.isnan(sweep(BSR, **FIRST)["mmse"])
