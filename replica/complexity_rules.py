@@ -34,7 +34,7 @@ class StatesCounted(sp.Expr):
         _, m, inverse, state = (printer._print(a) for a in self.args)
         return (
             rf"\frac{{1}}{{N}}\log\#\{{a: f_a={state}\}},\quad "
-            rf"\sum_a e^{{-N{inverse}{m}f_a}}=e^{{N{m}\Phi({m})}}"
+            rf"\sum_a e^{{-N{inverse} {m}f_a}}=e^{{N{m}\Phi({m})}}"
         )
 
 
