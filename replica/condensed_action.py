@@ -1,14 +1,14 @@
-r"""Spins with condensed order parameters: the statement of E[Z^n], and its nodes on the way to the free entropy.
+r"""Spins with condensed order parameters: the statement of E[Z^n], and its nodes on the way from there.
 
-Ising spins weigh exp(beta [N U(m_1, ..., m_K) - H_noise(s) + h sum_i s_i]), where m_mu = (1/N) sum_i x^mu_i s_i
-is the overlap with a pattern, U a polynomial energy per spin, and the noise what is left of the disorder:
+Ising spins weigh exp(beta [N U(m_1, ..., m_K) - H_noise(s) + h sum_i s_i]), where m_mu = (1/N) sum_i x^mu_i
+s_i is the overlap with a pattern, U a polynomial energy per spin, and the noise what is left of the disorder:
 Gaussian energies of any covariance, or the interactions of extensively many other patterns.  Sites are iid:
 x = scale xi (1 + sqrt(blur) z), xi from a finite law and z ~ N(0, 1) for each site and pattern.
 """
 
 # SymPy's annotations say Basic (or a class) for what is an expression:
 # pyright: reportReturnType=false, reportArgumentType=false, reportAttributeAccessIssue=false
-# pyright: reportCallIssue=false, reportOperatorIssue=false
+# pyright: reportCallIssue=false, reportOperatorIssue=false, reportGeneralTypeIssues=false
 
 from __future__ import annotations
 
@@ -52,9 +52,7 @@ def site_law(
 ) -> SiteLaw:
     """The law of pattern ``index`` = 1, 2, ..."""
     variable = sp.Symbol(f"xi_{index}", real=True)
-    return SiteLaw(
-        variable, sp.Tuple(*values), sp.Tuple(*probabilities), sp.sympify(scale), sp.sympify(blur)
-    )
+    return SiteLaw(variable, sp.Tuple(*values), sp.Tuple(*probabilities), sp.sympify(scale), sp.sympify(blur))
 
 
 class GaussianEnergies(sp.Basic):
@@ -71,7 +69,14 @@ class GaussianEnergies(sp.Basic):
 
     def statement(self) -> tuple[str, str]:
         """How it is written in the exponent, and what that means."""
-        return r"-H(s)", rf"\mathbb{{E}}[H(s)H(s')]=N\xi\big(\tfrac{{s\cdot s'}}{{N}}\big),\;\xi(q)={sp.latex(self.args[0])}"
+        covariance = sp.latex(self.args[0])
+        law = r"\mathbb{E}[H(s)H(s')]=N\xi\big(\tfrac{s\cdot s'}{N}\big)"
+        return "-H(s)", rf"{law},\;\xi(q)={covariance}"
+
+
+def vanishes(noise: sp.Basic) -> bool:
+    """Whether there is no noise: then nothing couples the replicas."""
+    return noise.args[0] == 0
 
 
 class QuadraticPatterns(sp.Basic):
@@ -107,7 +112,10 @@ class QuadraticMoment(MatrixFunction):
         """From the spectrum of 1 - b Q."""
         (matrix,) = matrices
         shifted = matrix.from_levels(
-            (*(-self.args[0] * level for level in matrix.levels()[:-1]), 1 - self.args[0] * matrix.levels()[-1])
+            (
+                *(-self.args[0] * level for level in matrix.levels()[:-1]),
+                1 - self.args[0] * matrix.levels()[-1],
+            )
         )
         return sp.expand_mul(-shifted.log_det() / 2)
 
@@ -118,9 +126,8 @@ class QuadraticMoment(MatrixFunction):
 
     def _latex(self, printer: Any) -> str:
         strength, matrix = (printer._print(a) for a in self.args)
-        return (
-            rf"\log\mathbb{{E}}_{{h\sim\mathcal{{N}}(0,{matrix})}}\exp\Big(\frac{{{strength}}}{{2}}\sum_a h_a^2\Big)"
-        )
+        law = rf"\mathbb{{E}}_{{h\sim\mathcal{{N}}(0,{matrix})}}"
+        return rf"\log{law}\exp\Big(\frac{{{strength}}}{{2}}\sum_a h_a^2\Big)"
 
 
 class ReplicaSum(MatrixFunction):
@@ -142,11 +149,11 @@ class ReplicaSum(MatrixFunction):
 
 
 class CondensedPartition(sp.Expr):
-    """(1/N) log E[Z^n] as it is defined. Args: U, (m_1, ..., m_K), laws of the patterns, noise, beta, h, n."""
+    """(1/N) log E[Z^n] as it is defined. Args: U, (m_1, ..., m_K), laws of patterns, noise, beta, h, n."""
 
     def _latex(self, printer: Any) -> str:
-        energy, overlaps, laws, noise, inverse, field, size = self.args
-        exponent, meaning = noise.statement()
+        energy, overlaps, _, noise, inverse, field, size = self.args
+        exponent, meaning = noise.statement() if not vanishes(noise) else ("", "")
         linear = "" if field == 0 else rf"+{printer._print(field)}\sum_i s_i"
         names = ",".join(printer._print(m) for m in overlaps)
         return (

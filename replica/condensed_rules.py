@@ -5,7 +5,7 @@ D. J. Amit, H. Gutfreund, H. Sompolinsky, Phys. Rev. Lett. 55 (1985) 1530; Ann. 
 
 # SymPy's annotations say Basic (or a class) for what is an expression:
 # pyright: reportReturnType=false, reportArgumentType=false, reportAttributeAccessIssue=false
-# pyright: reportCallIssue=false, reportOperatorIssue=false
+# pyright: reportCallIssue=false, reportOperatorIssue=false, reportGeneralTypeIssues=false
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from replica.condensed_action import (
     QuadraticMoment,
     QuadraticPatterns,
     ReplicaSum,
-    SiteLaw,
     site_law,
+    vanishes,
 )
 from replica.derivation import Comparison, Kind, Rule
 from replica.expr.average import DiscreteAverage, GaussianAverage
-from replica.field_action import EntrySum, SpinSum, spin_moment
+from replica.field_action import EntrySum, SpinSum
 from replica.field_rules import conjugate_update
 from replica.overlaps import ReplicaSymmetricMatrix
 from replica.symbols import n, q, q_hat
@@ -49,15 +49,13 @@ def _order_parameters(expr: sp.Expr) -> sp.Expr:
         directions = [f * law.scale * law.variable for f, law in zip(fields, laws, strict=True)]
         mean = field + sp.Add(*directions)
         spread = sp.Add(*(law.blur * x**2 for x, law in zip(directions, laws, strict=True)))
-        site = SpinSum(Q_HAT, inverse * mean, size, inverse**2 * spread)
+        silent = vanishes(noise)
+        coupling = ReplicaSymmetricMatrix(size, 0, 0) if silent else Q_HAT
+        site = SpinSum(coupling, inverse * mean, size, inverse**2 * spread)
         for law in reversed(laws):
             site = law.average(site)
-        return (
-            ReplicaSum(inverse * energies, size)
-            + noise.replicated(inverse, size)
-            + sp.log(site)
-            - PairSum(Q, Q_HAT)
-        )
+        exponent = ReplicaSum(inverse * energies, size) + sp.log(site)
+        return exponent if silent else exponent + noise.replicated(inverse, size) - PairSum(Q, Q_HAT)
 
     return expr.replace(lambda e: isinstance(e, CondensedPartition), rewrite)
 
@@ -92,7 +90,9 @@ _MOST = 3
 def _small(energy: sp.Expr, overlaps: Any, noise: sp.Basic, inverse: sp.Symbol) -> dict[Any, Any]:
     """A point where E[Z^2] is finite and no replica is aligned: little load, high temperature."""
     others = sorted((energy.free_symbols | noise.free_symbols) - {q, *overlaps}, key=str)
-    return {s: sp.Rational(1, 3 + k) for k, s in enumerate(others) if s != inverse} | {inverse: sp.Rational(2, 5)}
+    return {s: sp.Rational(1, 3 + k) for k, s in enumerate(others) if s != inverse} | {
+        inverse: sp.Rational(2, 5)
+    }
 
 
 def _summed(node: CondensedPartition, replicas: int, spins: int) -> float:
@@ -127,8 +127,10 @@ def _noise_exponent(noise: Any, inverse: float, overlaps: np.ndarray) -> np.ndar
         first, second = np.meshgrid(nodes, nodes, indexing="ij")
         moments = np.array(
             [
-                weights @ np.exp(inverse / 2 * (first**2 + (c * first + np.sqrt(1 - c**2) * second) ** 2)) @ weights
-                for c in np.clip(values, -1, 1)
+                weights
+                @ np.exp(inverse / 2 * (first**2 + (c * first + np.sqrt(1 - c**2) * second) ** 2))
+                @ weights
+                for c, s in ((c, np.sqrt(1 - c**2)) for c in np.clip(values, -1, 1))
             ]
         )
     return float(noise.args[0]) * (np.log(moments)[where] - size * inverse / 2)
@@ -150,7 +152,8 @@ def _extremum(after: sp.Expr, overlaps: tuple[sp.Symbol, ...], size: int) -> flo
     for node in nodes_of(value, SpinSum):
         value = value.xreplace({node: node.xreplace(matrices).explicit()})
     outside = value - sp.Add(*(t for t in sp.Add.make_args(value) if t.has(sp.exp)))
-    pairs = [*((m, conjugate_of(m)) for m in overlaps), *([(q, q_hat)] if size > 1 else [])]
+    coupled = [(q, q_hat)] if size > 1 and value.has(q_hat) else []
+    pairs = [*((m, conjugate_of(m)) for m in overlaps), *coupled]
     conjugates = {c: conjugate_update(outside, overlap, c) for overlap, c in pairs}
     reduced = sp.lambdify([overlap for overlap, _ in pairs], -value.subs(conjugates), "numpy")
     starts = [[0.05] * len(pairs), [0.5] * len(pairs)]
@@ -162,8 +165,8 @@ order_parameters = Rule(
     "average over the disorder; order parameters",
     Kind.LIMIT,
     _order_parameters,
-    "the noise is Gaussian in law at N -> infinity; Laplace's method in the overlaps with the patterns, those "
-    "of the replicas, and their conjugates",
+    "the noise is Gaussian in law at N -> infinity; Laplace's method in the overlaps with the patterns, "
+    "those of the replicas, and their conjugates",
     _check_order_parameters,
     (
         (Q, "overlap matrix of the n replicas"),
@@ -179,32 +182,28 @@ def _gauge(expr: sp.Expr) -> sp.Expr:
     """One term for each pair of opposite values where the body is even in xi."""
 
     def rewrite(node: DiscreteAverage) -> sp.Expr:
-        if node.body.has(DiscreteAverage):
+        weights = dict(node.atoms_of())
+        symmetric = all(weights.get(-value) == weight for value, weight in node.atoms_of())
+        if not (symmetric and _upright(node, 1) == _upright(node, -1)):
             return node
-        merged: dict[sp.Expr, sp.Expr] = {}
-        for value, weight in node.atoms_of():
-            key = -value if value.could_extract_minus_sign() else value
-            merged[key] = merged.get(key, sp.S.Zero) + weight
-        symmetric = all(dict(node.atoms_of()).get(-v) == w for v, w in node.atoms_of())
-        if not symmetric or _value_at(node, -1) != _value_at(node, 1):
-            return node
-        return sp.Add(*(sp.factor(weight) * node.body.subs(node.var, v) for v, weight in merged.items()))
+        return sp.Add(
+            *(
+                sp.factor(weight if value == 0 else 2 * weight) * node.body.subs(node.var, value)
+                for value, weight in node.atoms_of()
+                if not value.could_extract_minus_sign()
+            )
+        )
 
     return expr.replace(lambda e: isinstance(e, DiscreteAverage), rewrite)
 
 
-def _value_at(node: DiscreteAverage, sign: int) -> Any:
-    """The body, a Gaussian average of an even function, at sign * xi: even in its mean."""
+def _upright(node: DiscreteAverage, sign: int) -> sp.Expr:
+    """The body at sign * xi; a Gaussian average of an even function is even in its mean."""
     body = node.body.subs(node.var, sign * node.var)
-    if not (isinstance(body, GaussianAverage) and _is_even(body)):
-        return sp.Dummy()
-    mean = sp.expand(body.mean)
-    return body.func(body.body, body.var, sp.Abs(mean), sp.expand(body.variance))
-
-
-def _is_even(node: GaussianAverage) -> bool:
-    flipped = node.body.subs(node.var, -node.var)
-    return bool(sp.expand(flipped - node.body) == 0)
+    even = isinstance(body, GaussianAverage) and body.body.subs(body.var, -body.var) == body.body
+    if not even:
+        return body
+    return body.func(body.body, body.var, sp.Abs(sp.expand(body.mean)), sp.expand(body.variance))
 
 
 def _check_gauge(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
@@ -220,8 +219,3 @@ gauge = Rule(
     "s_i -> xi_i s_i: log 2cosh is even, so that opposite values of a pattern contribute alike",
     _check_gauge,
 )
-
-
-def laws_at(laws: tuple[SiteLaw, ...], values: dict[Any, Any]) -> tuple[SiteLaw, ...]:
-    """The laws with numbers for parameters."""
-    return tuple(law.subs(values) for law in laws)

@@ -343,9 +343,10 @@ def eliminate_conjugates(chosen: Any, others: tuple[tuple[sp.Symbol, sp.Symbol],
     """Conjugates at their stationary values, of the overlaps of an ansatz and any others: what is left is a
     function of the overlaps.
     """
-    pairs = (*others, *zip(chosen.overlaps(q), chosen.overlaps(q_hat), strict=True))
+    known = (*others, *zip(chosen.overlaps(q), chosen.overlaps(q_hat), strict=True))
 
     def apply(expr: sp.Expr) -> sp.Expr:
+        pairs = [pair for pair in known if expr.has(pair[1])]
         plain = sp.Add(*(t for t in sp.Add.make_args(sp.expand(expr)) if not t.has(Binder)))
         values = {conjugate: conjugate_update(plain, overlap, conjugate) for overlap, conjugate in pairs}
         coupling = _tidy(sp.expand_mul(plain.subs(values)))
@@ -353,6 +354,7 @@ def eliminate_conjugates(chosen: Any, others: tuple[tuple[sp.Symbol, sp.Symbol],
 
     def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
         """The derivative in every overlap vanishes there, by differences of the terms that have it."""
+        pairs = [pair for pair in known if before.has(pair[1])]
         plain = sp.Add(*(t for t in sp.Add.make_args(sp.expand(before)) if not t.has(Binder)))
         free = sorted(plain.free_symbols - {c for _, c in pairs}, key=str)
         at = {s: sp.Rational(3 + 2 * k, 10 + k) for k, s in enumerate(free)}
@@ -474,7 +476,7 @@ _price_on_levels = Rule(
 def _check_differentiate(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
     """A polynomial's derivative against central differences."""
     (unknown,) = before.variables
-    free = sorted(before.expr.free_symbols | after.free_symbols, key=str)
+    free = sorted(before.expr.free_symbols | after.free_symbols | {unknown}, key=str)
     at = {s: sp.Rational(3 + 2 * k, 10 + k) for k, s in enumerate(free)}
     step = sp.Rational(1, 10**8)
     up, down = (before.expr.subs(at | {unknown: at[unknown] + k * step}) for k in (1, -1))

@@ -29,23 +29,36 @@ def slopes(chosen: Any) -> tuple[sp.Symbol, ...]:
     return tuple(sp.Symbol(m.name.replace("m", "a"), positive=True) for m in chosen.blocks)
 
 
-def zero_temperature(chosen: Any) -> Rule:
-    """Phi/beta at beta -> infinity."""
+def _scaled(chosen: Any) -> dict[Any, Any]:
+    """What stays finite at beta -> infinity, in place of the order parameters of an ansatz."""
     scaled: dict[Any, Any] = {chosen.overlaps(q)[-1]: 1 - V / beta}
     scaled |= {m: a / beta for m, a in zip(chosen.blocks, slopes(chosen), strict=True)}
     scaled[chosen.overlaps(q_hat)[-1]] = beta**2 * V_hat
+    return scaled
+
+
+def _leading(expr: sp.Expr, scaled: dict[Any, Any]) -> sp.Expr:
+    """The limit of rational functions of beta, also times logarithms that have one."""
+    terms = sp.Add.make_args(sp.expand_mul(expr.subs(scaled)))
+    plain = [t for t in terms if not t.has(sp.log)]
+    alone = [t for t in plain if _degree(t) <= 0]
+    found = sp.Add(*map(_limit, alone), _limit(sp.Add(*(t for t in plain if _degree(t) > 0))))
+    for term in terms:
+        if term.has(sp.log):
+            factor, logarithm = term.as_independent(sp.log, as_Add=False)
+            limit = logarithm.func(sp.expand(logarithm.args[0]))
+            if _degree(factor) > 0 or (_degree(factor) == 0 and limit.has(beta)):
+                raise ValueError(f"{expr} diverges at zero temperature")
+            found += _limit(factor) * limit if _degree(factor) == 0 else 0
+    return found
+
+
+def zero_temperature(chosen: Any) -> Rule:
+    """Phi/beta at beta -> infinity."""
+    scaled = _scaled(chosen)
 
     def leading(expr: sp.Expr) -> sp.Expr:
-        """The limit of rational functions of beta, also times logarithms that have one."""
-        at = expr.subs(scaled)
-        logs = {e: sp.log(sp.expand(e.args[0])) for e in at.atoms(sp.log)}
-        found = _limit(at.subs(dict.fromkeys(logs, 0)))
-        for e, limit in logs.items():
-            factor = _limit(sp.expand(at).coeff(sp.log(sp.expand(e.args[0]))))
-            if factor != 0 and limit.has(beta):
-                raise ValueError(f"{expr} diverges at zero temperature")
-            found += factor * limit
-        return found
+        return _leading(expr, scaled)
 
     def cooled(node: Any) -> sp.Expr:
         """Of a free entropy over beta, fields in units of beta."""
@@ -56,16 +69,20 @@ def zero_temperature(chosen: Any) -> Rule:
             return sp.Abs(node.args[0])
         raise ValueError(f"no zero-temperature limit of {node}")
 
-    def averaged(term: GaussianAverage | DiscreteAverage) -> sp.Expr:
+    def averaged(term: sp.Expr) -> sp.Expr:
         if isinstance(term, DiscreteAverage):
             return term.func(averaged(term.body), *term.args[1:])
+        if isinstance(term, log2cosh):
+            return sp.Abs(leading(term.args[0] / beta))
         law = (leading(term.mean / beta), sp.factor(leading(term.variance / beta**2)))
         return GaussianAverage(cooled(term.body), term.var, *law)
 
     def apply(expr: sp.Expr) -> sp.Expr:
         terms = sp.Add.make_args(_free_entropy(expr))
-        energies = leading(sp.Add(*(t / beta for t in terms if not t.has(Binder))))
-        return sp.factor(energies) + sp.Add(*(averaged(t) for t in terms if t.has(Binder)))
+        spins = [t for t in terms if t.has(Binder, log2cosh)]
+        energies = leading(sp.Add(*(t / beta for t in terms if t not in spins)))
+        tidy = sp.factor(energies) if energies.is_polynomial() else energies
+        return tidy + sp.Add(*map(averaged, spins))
 
     def check(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
         """The energies at a large beta; the recursion with the spin's beta |w|, which scales exactly."""
@@ -110,13 +127,31 @@ def zero_temperature(chosen: Any) -> Rule:
     )
 
 
+def cooled_magnetisation(moment: sp.Expr, chosen: Any) -> sp.Expr:
+    """An average of tanh(w) over the field of a spin, at beta -> infinity: that of its sign."""
+    scaled = _scaled(chosen)
+
+    def average(node: GaussianAverage) -> sp.Expr:
+        law = (_leading(node.mean / beta, scaled), _leading(node.variance / beta**2, scaled))
+        return GaussianAverage(node.body.replace(sp.tanh, sp.sign), node.var, *law).doit()
+
+    cold = moment.replace(lambda e: isinstance(e, GaussianAverage), average)
+    return cold.replace(sp.tanh, lambda x: sp.sign(_leading(x / beta, scaled)))
+
+
+def _degree(expr: sp.Expr) -> int:
+    """Of a rational function in beta: that of the numerator less that of the denominator."""
+    above, below = sp.fraction(sp.cancel(sp.together(expr)))
+    return sp.degree(above, beta) - sp.degree(below, beta)
+
+
 def _limit(expr: sp.Expr) -> sp.Expr:
     """Of a rational function at beta -> infinity."""
     above, below = sp.fraction(sp.cancel(sp.together(expr)))
-    above, below = (sp.Poly(e, beta) for e in (above, below))
-    if above.degree() > below.degree():
+    degree = sp.degree(above, beta) - sp.degree(below, beta)
+    if degree > 0:
         raise ValueError(f"{expr} diverges at zero temperature")
-    return sp.cancel(above.LC() / below.LC()) if above.degree() == below.degree() else sp.S.Zero
+    return sp.cancel(sp.LC(above, beta) / sp.LC(below, beta)) if degree == 0 else sp.S.Zero
 
 
 def _free_entropy(expr: sp.Expr) -> sp.Expr:

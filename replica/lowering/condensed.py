@@ -1,7 +1,7 @@
 """Spins with condensed order parameters -> numbers: the state that the iteration reaches from a start."""
 
 # SymPy's annotations say Basic (or a class) for what is an expression:
-# pyright: reportAttributeAccessIssue=false
+# pyright: reportAttributeAccessIssue=false, reportReturnType=false
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import sympy as sp
 from replica.expr.average import DiscreteAverage, GaussianAverage
 from replica.expr.binder import Binder
 from replica.lowering.levels import NestedProgram
-from replica.symbols import beta
+from replica.symbols import V, beta, q
 from solvers.errors import InputError
 from solvers.fixed_point.variational import polish
 from solvers.fixed_point.vector import FixedPoint
@@ -64,32 +64,53 @@ def unfolded(expr: sp.Expr) -> sp.Expr:
 
 
 @lru_cache(maxsize=64)
-def condensed_equations(model: Any, zeros: frozenset[sp.Symbol]) -> CondensedEquations:
-    """Lower the derived equations, conjugates in terms of overlaps; parameters that vanish are set first."""
-    saddle = model.saddle_point()
-    conjugates = {c: saddle.update(c) for c in model.conjugates}
-    updates = tuple(saddle.update(s).subs(conjugates) - s for s in model.order_parameters)
-    observables = model.observables()
-    arguments = (beta, *(s for _, s in model.parameter_symbols()[1:]), *model.order_parameters)
+def condensed_equations(stated: Any) -> CondensedEquations:
+    """Lower the derived equations of a model, or of its ground state, conjugates in terms of overlaps."""
+    saddle, model = stated.saddle_point(), getattr(stated, "model", stated)
+    conjugates = {c: saddle.update(c) for c in stated.conjugates}
+    updates = tuple(saddle.update(s).subs(conjugates) - s for s in stated.order_parameters)
+    observables = stated.observables()
+    arguments = (beta, *(s for _, s in model.parameter_symbols()[1:]), *stated.order_parameters)
+    phi = stated.derive().result.subs(conjugates)
+    names = dict(zip(model.overlaps, model.names, strict=True)) | {q: "q", V: "V"}
 
     def program(expressions: tuple[sp.Expr, ...]) -> NestedProgram:
-        at = dict.fromkeys(zeros, sp.S.Zero)
-        return NestedProgram(tuple(unfolded(e.subs(at)) for e in expressions), arguments)
+        return NestedProgram(tuple(map(unfolded, expressions)), arguments)
 
     return CondensedEquations(
-        program((model.derive().result,)),
+        program((phi,)),
         program(updates),
         program(tuple(observables.values())),
-        program(tuple(e.args[0] for e in _logarithms(model.derive().result))),
-        (*model.names, "q"),
+        program(_positive(model, stated is not model)),
+        tuple(names[s] for s in stated.order_parameters),
         tuple(observables),
     )
 
 
-def _logarithms(phi: sp.Expr) -> list[sp.log]:
-    """Of determinants, which are positive at a saddle point."""
-    plain = sp.Add(*(t for t in sp.Add.make_args(phi) if not t.has(Binder)))
-    return sorted(plain.atoms(sp.log), key=sp.default_sort_key)
+def _positive(model: Any, cold: bool) -> tuple[sp.Expr, ...]:
+    """The determinants whose logarithms are in Phi, which are positive at a saddle point."""
+    plain = sp.Add(*(t for t in sp.Add.make_args(model.derive().result) if not t.has(Binder)))
+    found = sorted({e.args[0] for e in plain.atoms(sp.log)}, key=sp.default_sort_key)
+    return tuple(sp.expand(e.subs(q, 1 - V / beta)) if cold else e for e in found)
+
+
+def numbers(model: Any, exact: Mapping[str, Fraction]) -> list[float]:
+    """Beta (0 in its place for the ground state) and the other control parameters."""
+    inverse = 1 / float(exact["T"]) if exact["T"] else 0.0
+    return [inverse, *(float(exact[p.name]) for p, _ in model.parameter_symbols()[1:])]
+
+
+def stated_at(model: Any, exact: Mapping[str, Fraction]) -> Any:
+    """The model with what vanishes put in, or its ground state at T = 0."""
+    placed = model.at(exact)
+    return placed if exact["T"] else placed.ground_state()
+
+
+def begin(model: Any, stated: Any, start: str) -> np.ndarray:
+    """The order parameters where a named start begins: V = 0 in the ground state."""
+    *overlaps, same = dict(model.states)[start]
+    others = {q: same, V: 0.0}
+    return np.array([*overlaps, *(others[s] for s in stated.order_parameters if s in others)])
 
 
 def solve_condensed(
@@ -102,12 +123,10 @@ def solve_condensed(
     """The state reached from a start; "global": of all states, that of lowest free energy."""
     if backend not in (None, "float64") or digits > FLOAT_DIGITS:
         raise InputError(f"{model.name} is solved in float64: ask for at most 15 digits")
-    states = dict(model.states)
-    chosen = states.values() if start == "global" else [states[start]]
-    zeros = frozenset(s for p, s in model.parameter_symbols()[1:] if exact[p.name] == 0)
-    equations = condensed_equations(model, zeros)
-    at = [1 / float(exact["T"]), *(float(exact[p.name]) for p, _ in model.parameter_symbols()[1:])]
-    found = [_state(equations, at, exact, np.array(x)) for x in chosen]
+    stated = stated_at(model, exact)
+    equations, at = condensed_equations(stated), numbers(model, exact)
+    chosen = [name for name, _ in model.states] if start == "global" else [start]
+    found = [_state(equations, at, exact, begin(model, stated, name)) for name in chosen]
     good = [s for s in found if s.outcome.converged]
     return min(good, key=lambda s: s["f"]) if good else found[0]
 

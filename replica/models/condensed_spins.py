@@ -5,11 +5,11 @@ quantity           normalisation
 =================  ==========================================================================================
 spins              N Ising spins s_i = +-1; the sum over configurations counts them (Phi = log 2 at beta = 0)
 weight             exp(beta [N U(m_1, ..., m_K) - H_noise(s) + h sum_i s_i]), beta = 1/T
-overlaps           m_mu = (1/N) sum_i x^mu_i s_i, x iid over sites: scale xi (1 + sqrt(blur) z), xi from a finite
-                   law, z ~ N(0, 1) independent for every site and pattern
-noise              Gaussian energies, E[H(s) H(s')] = N xi(q), q = s.s'/N; or the patterns of a Hopfield network
-                   that are not condensed, -H = (1/2N) sum_{nu <= alpha N} [(xi^nu . s)^2 - N]
-free entropy       Phi = lim (1/N) E log Z; free energy f = -T Phi; energy e = -dPhi/dbeta; entropy Phi + beta e
+overlaps           m_mu = (1/N) sum_i x^mu_i s_i, x iid over sites: scale xi (1 + sqrt(blur) z), xi from a
+                   finite law, z ~ N(0, 1) independent for every site and pattern
+noise              Gaussian energies, E[H(s) H(s')] = N xi(q), q = s.s'/N; or the patterns of a Hopfield
+                   network that are not condensed, -H = (1/2N) sum_{nu <= alpha N} [(xi^nu . s)^2 - N]
+free entropy       Phi = lim (1/N) E log Z; f = -T Phi; energy e = -dPhi/dbeta; entropy Phi + beta e
 =================  ==========================================================================================
 
 The models themselves: ``hopfield``, ``dense_hebbian``, ``multitasking_hebbian``, ``ferromagnet``.
@@ -21,27 +21,34 @@ The models themselves: ``hopfield``, ``dense_hebbian``, ``multitasking_hebbian``
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import sympy as sp
 
-from replica import condensed_rules, field_rules
+from replica import condensed_rules, field_rules, ground_rules
 from replica.action import nodes_of
 from replica.ansatz import ReplicaSymmetric
-from replica.condensed_action import CondensedPartition, GaussianEnergies, QuadraticPatterns, SiteLaw
+from replica.condensed_action import (
+    CondensedPartition,
+    GaussianEnergies,
+    QuadraticPatterns,
+    SiteLaw,
+    vanishes,
+)
 from replica.derivation import Derivation
 from replica.expr.average import GaussianAverage
 from replica.expr.recursion import linear
+from replica.expr.stable import log2cosh
 from replica.field_action import ISING
 from replica.free_entropy import FreeEntropy
 from replica.parameters import Parameter
 from replica.saddle_point import SaddlePoint
 from replica.stability import spin_eigenvalues
-from replica.symbols import beta, h, n, q, q_hat
+from replica.symbols import V, V_hat, beta, h, n, q, q_hat
 from solvers.errors import InputError
 
 PHI = sp.Symbol("Phi")
@@ -51,7 +58,7 @@ FIELD = Parameter("h", "h", "external field", default=Fraction(0))
 
 @dataclass(frozen=True)
 class CondensedSpins:
-    """A statement: energy of the overlaps, laws of the patterns, noise.
+    r"""A statement: energy of the overlaps, laws of the patterns, noise.
 
     Attributes
     ----------
@@ -71,10 +78,12 @@ class CondensedSpins:
         Where the search for a solution starts, by name: (m_1, ..., m_K, q).  The first is the default.
     names:
         How each overlap is called in a solution.
+    examples:
+        Whether the overlaps are with examples of the patterns xi; those with xi are observables then.
 
     >>> from replica.models.hopfield import hopfield
     >>> hopfield().saddle_point().update(sp.Symbol("m", real=True))
-    GaussianAverage(tanh(w_0), w_0, beta*\\hat{m}, \\hat{q})
+    GaussianAverage(tanh(w_0), w_0, beta*\hat{m}, \hat{q})
     """
 
     name: str
@@ -88,6 +97,7 @@ class CondensedSpins:
     names: tuple[str, ...]
     simulation: str | None = None
     field_allowed: bool = True
+    examples: bool = False
     ansatz: ReplicaSymmetric = field(default_factory=ReplicaSymmetric)
 
     solver: ClassVar[str] = "condensed"
@@ -114,13 +124,14 @@ class CondensedSpins:
 
     @property
     def order_parameters(self) -> tuple[sp.Symbol, ...]:
-        """The overlaps with the patterns, then that of two replicas."""
-        return (*self.overlaps, q)
+        """The overlaps with the patterns, then that of two replicas where noise couples them."""
+        return (*self.overlaps, *([] if vanishes(self.noise) else [q]))
 
     @property
     def conjugates(self) -> tuple[sp.Symbol, ...]:
         """The conjugate of each order parameter."""
-        return (*(condensed_rules.conjugate_of(m) for m in self.overlaps), q_hat)
+        fields = (condensed_rules.conjugate_of(m) for m in self.overlaps)
+        return (*fields, *([] if vanishes(self.noise) else [q_hat]))
 
     def with_ansatz(self, ansatz: ReplicaSymmetric) -> CondensedSpins:
         """Replica symmetric only; InputError otherwise."""
@@ -147,22 +158,47 @@ class CondensedSpins:
         """Overlaps as averages over the fields, their conjugates as derivatives of the energies."""
         return _saddle_point(self)
 
+    def at(self, exact: Mapping[str, Fraction]) -> CondensedSpins:
+        """With the parameters that vanish put in: no blur, no noise."""
+        zeros = {s: sp.S.Zero for p, s in self.parameters if exact[p.name] == 0}
+        if not zeros:
+            return self
+        noise = self.noise.subs(zeros)
+        laws = tuple(law.subs(zeros) for law in self.laws)
+        return replace(self, energy=self.energy.subs(zeros), noise=noise, laws=laws)
+
+    def ground_state(self) -> CondensedGround:
+        """The limit T -> 0."""
+        return CondensedGround(self)
+
     def observables(self) -> dict[str, sp.Expr]:
-        """Free energy f, energy, entropy; the replicon, positive where replica symmetry is stable; the overlap
-        with xi where a pattern is blurred; r = q_hat/(alpha beta^2) where many patterns are the noise.
+        """Free energy f, energy, entropy; the replicon, positive where replica symmetry is stable; the
+        overlap with the pattern itself where examples are what is condensed; q where no noise couples the
+        replicas; r = q_hat/(alpha beta^2) where many patterns are the noise.
         """
         phi = self.derive().result
         energy = linear(-phi.diff(beta))
         found = {"f": -phi / beta, "energy": energy, "entropy": phi + beta * energy}
-        found["replicon"] = self.replicon()
         conjugates = self._conjugate_values()
-        if isinstance(self.noise, QuadraticPatterns):
+        if vanishes(self.noise):
+            found["q"] = self._over_laws(self._on_a_site(lambda w: sp.tanh(w) ** 2)).subs(conjugates)
+        else:
+            found["replicon"] = self.replicon()
+        if isinstance(self.noise, QuadraticPatterns) and not vanishes(self.noise):
             found["r"] = sp.cancel(conjugates[q_hat] / (self.noise.args[0] * beta**2))
-        blurred = [law for law in self.laws if law.blur != 0]
-        for i, law in enumerate(blurred):
-            magnetisation = law.variable * self._on_a_site(sp.tanh)
-            found["m" if len(blurred) == 1 else f"m{i + 1}"] = self._over_laws(magnetisation).subs(conjugates)
-        return found
+        return found | {
+            name: moment.subs(conjugates) for name, moment in self.archetype_overlaps(sp.tanh).items()
+        }
+
+    def archetype_overlaps(self, magnetisation: Callable[[sp.Expr], sp.Expr]) -> dict[str, sp.Expr]:
+        """E[xi <s>], by name, where the order parameters are overlaps with examples of xi."""
+        if not self.examples:
+            return {}
+        names = ["m"] if len(self.laws) == 1 else [f"m{i + 1}" for i in range(len(self.laws))]
+        site = self._on_a_site(magnetisation)
+        return {
+            name: self._over_laws(law.variable * site) for name, law in zip(names, self.laws, strict=True)
+        }
 
     def replicon(self) -> sp.Expr:
         """1 - c E[(1 - tanh^2)^2], c the curvature of the noise: positive where the solution is stable.
@@ -179,15 +215,62 @@ class CondensedSpins:
     def _conjugate_values(self) -> dict[sp.Symbol, sp.Expr]:
         return {c: self.saddle_point().update(c) for c in self.conjugates}
 
-    def _on_a_site(self, g: Callable[[sp.Symbol], sp.Expr]) -> sp.Expr:
+    def _on_a_site(self, g: Callable[[sp.Expr], sp.Expr]) -> sp.Expr:
         """Of a function of the field on a spin, given xi: the law of the field is that in Phi."""
-        (node,) = nodes_of(self.derive()["the recursion over levels"].after, GaussianAverage)
-        return node.func(g(node.var), *node.args[1:])
+        phi = self.derive()["the recursion over levels"].after
+        fields = nodes_of(phi, GaussianAverage)
+        if fields:
+            return fields[0].func(g(fields[0].var), *fields[0].args[1:])
+        (spin,) = nodes_of(phi, log2cosh)
+        return g(spin.args[0])
 
     def _over_laws(self, g: sp.Expr) -> sp.Expr:
         for law in reversed(self.laws):
             g = law.average(g)
         return linear(g)
+
+
+@dataclass(frozen=True)
+class CondensedGround:
+    """The limit T -> 0: overlaps with patterns, and V = (1 - q)/T where noise couples the replicas.
+
+    >>> from replica.models.hopfield import hopfield
+    >>> hopfield().ground_state().saddle_point().update(V_hat)
+    alpha/(V - 1)**2
+    """
+
+    model: CondensedSpins
+
+    @property
+    def order_parameters(self) -> tuple[sp.Symbol, ...]:
+        """The overlaps, then V."""
+        return (*self.model.overlaps, *([] if vanishes(self.model.noise) else [V]))
+
+    @property
+    def conjugates(self) -> tuple[sp.Symbol, ...]:
+        """The conjugate of each: fields, and the variance of the noise in a field."""
+        fields = (condensed_rules.conjugate_of(m) for m in self.model.overlaps)
+        return (*fields, *([] if vanishes(self.model.noise) else [V_hat]))
+
+    def derive(self) -> Derivation:
+        """From the free entropy to minus the energy, a function of the order parameters and conjugates."""
+        return _ground_derivation(self.model)
+
+    def saddle_point(self) -> SaddlePoint:
+        """As at T > 0."""
+        return _ground_saddle_point(self.model)
+
+    def observables(self) -> dict[str, sp.Expr]:
+        """The energy, which is f; q, that is 1; r and overlaps with archetypes, as at T > 0."""
+        model, conjugates = self.model, {c: self.saddle_point().update(c) for c in self.conjugates}
+        energy = -self.derive().result.subs(conjugates)
+        found = {"f": energy, "energy": energy, "q": sp.S.One}
+        if isinstance(model.noise, QuadraticPatterns) and not vanishes(model.noise):
+            found["r"] = conjugates[V_hat] / model.noise.args[0]
+        for name, moment in model.archetype_overlaps(sp.tanh).items():
+            cold = ground_rules.cooled_magnetisation(moment, model.ansatz)
+            found[name] = cold.subs(conjugates)
+        return found
 
 
 _MAGNETISATION = sp.Dummy("M", real=True)
@@ -200,7 +283,7 @@ def _derivation(model: CondensedSpins) -> Derivation:
     start = CondensedPartition(
         model.energy, sp.Tuple(*model.overlaps), sp.Tuple(*model.laws), model.noise, beta, field_on_all, n
     )
-    others = tuple(zip(model.overlaps, model.conjugates, strict=False))
+    others = tuple((m, condensed_rules.conjugate_of(m)) for m in model.overlaps)
     derivation = Derivation.start(f"{model.name}: free entropy", PHI, start)
     for rule in (
         condensed_rules.order_parameters,
@@ -218,7 +301,26 @@ def _derivation(model: CondensedSpins) -> Derivation:
 @lru_cache(maxsize=64)
 def _saddle_point(model: CondensedSpins) -> SaddlePoint:
     phi = model.derive()["gauge transformation"].after
-    pairs = tuple(zip(model.order_parameters, model.conjugates, strict=True))
+    return _equations(phi, model.order_parameters, model.conjugates)
+
+
+@lru_cache(maxsize=64)
+def _ground_derivation(model: CondensedSpins) -> Derivation:
+    start = sp.Mul(1 / beta, model.derive()["gauge transformation"].after, evaluate=False)
+    derivation = Derivation.start(f"{model.name}: minus the energy at T = 0", -sp.Symbol("e"), start)
+    return derivation.then(ground_rules.zero_temperature(model.ansatz)).then(ground_rules.insert_spin)
+
+
+@lru_cache(maxsize=64)
+def _ground_saddle_point(model: CondensedSpins) -> SaddlePoint:
+    ground = model.ground_state()
+    return _equations(ground.derive().result, ground.order_parameters, ground.conjugates)
+
+
+def _equations(
+    phi: sp.Expr, overlaps: tuple[sp.Symbol, ...], conjugates: tuple[sp.Symbol, ...]
+) -> SaddlePoint:
+    pairs = tuple(zip(overlaps, conjugates, strict=True))
     return SaddlePoint.of(
         *(field_rules.overlap_equation(phi, *pair) for pair in pairs),
         *(field_rules.conjugate_equation(phi, *pair) for pair in pairs),

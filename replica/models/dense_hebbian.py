@@ -4,12 +4,13 @@ r"""Dense Hebbian networks that learn from examples, supervised.
 quantity           normalisation
 =================  ==========================================================================================
 archetypes         xi^mu_i = +-1, K = (2 gamma/P!) N^(P-1) of them
-examples           eta^(mu a)_i = chi xi^mu_i, a = 1..M, chi = +-1 with probability (1 +- r)/2; their mean over a is
-                   eta_bar, r xi (1 + sqrt(rho) z) for many of them, rho = (1 - r^2)/(M r^2) the dataset entropy
-weight             exp[(beta'/2) (P!/(R^(P/2) N^(P-1))) sum_mu sum_{i1<...<iP} prod_k (eta_bar^mu_ik s_ik)], R =
-                   r^2 (1 + rho), beta' = 2 beta/P! = 1/T; indices are distinct
-overlaps           n = (1/(N r (1 + rho))) sum_i eta_bar_i s_i with the examples of one archetype, m = xi.s/N with
-                   itself, q = s.s'/N of two replicas
+examples           eta^(mu a)_i = chi xi^mu_i, a = 1..M, chi = +-1 with probability (1 +- r)/2; their mean
+                   over a is eta_bar, r xi (1 + sqrt(rho) z) for many of them, rho = (1 - r^2)/(M r^2) the dataset
+                   entropy
+weight             exp[(beta'/2) (P!/(R^(P/2) N^(P-1))) sum_mu sum_{i1<...<iP} prod_k (eta_bar^mu_ik s_ik)],
+                   R = r^2 (1 + rho), beta' = 2 beta/P! = 1/T; indices are distinct
+overlaps           n = (1/(N r (1 + rho))) sum_i eta_bar_i s_i with the examples of one archetype, m = xi.s/N
+                   with itself, q = s.s'/N of two replicas
 noise              the other archetypes: Gaussian energies of covariance N gamma q^P/2
 free entropy       Phi = lim (1/N) E log Z, the pressure; f = -T Phi
 =================  ==========================================================================================
@@ -42,8 +43,8 @@ def dense_hebbian(P: int = 4) -> CondensedSpins:
     Raises
     ------
     InputError
-        ``P`` is not an integer from 3 to 20: for P = 2 the noise of the other patterns is not that of Gaussian
-        energies (``hopfield``).
+        ``P`` is not an integer from 3 to 20: for P = 2 the noise of the other patterns is not that of
+        Gaussian energies (``hopfield``).
 
     >>> dense_hebbian(4).names
     ('n',)
@@ -62,6 +63,7 @@ def dense_hebbian(P: int = 4) -> CondensedSpins:
         parameters=((STORAGE, gamma), (ENTROPY, rho)),
         states=(("retrieval", (1.0, 1.0)), ("glass", (0.0, 1.0))),
         names=("n",),
+        examples=True,
         simulation="memories",
         field_allowed=False,
     )

@@ -4,9 +4,10 @@ r"""The Hopfield network.
 quantity           normalisation
 =================  ==========================================================================================
 patterns           P = alpha N of them, xi^mu_i = +-1 with probability 1/2
-energy             H = -(1/2N) sum_mu [(xi^mu . s)^2 - N]: couplings J_ij = (1/N) sum_mu xi^mu_i xi^mu_j, J_ii = 0
+energy             H = -(1/2N) sum_mu [(xi^mu . s)^2 - N]: J_ij = (1/N) sum_mu xi^mu_i xi^mu_j, J_ii = 0
 overlaps           m_mu = xi^mu . s/N of the condensed patterns; q = s.s'/N of two replicas
-noise              q_hat = alpha beta^2 r, r = q/(1 - beta (1 - q))^2: m^2 summed over the other patterns, over alpha
+noise              q_hat = alpha beta^2 r, r = q/(1 - beta (1 - q))^2: m^2 summed over the other patterns,
+                   over alpha
 =================  ==========================================================================================
 
 J. J. Hopfield, PNAS 79 (1982) 2554; D. J. Amit, H. Gutfreund, H. Sompolinsky, Phys. Rev. Lett. 55 (1985)

@@ -4,11 +4,11 @@ r"""Multitasking Hebbian networks: diluted patterns, learned from examples, retr
 quantity           normalisation
 =================  ==========================================================================================
 patterns           K of them, finite; xi^mu_i = 0 with probability d, else +-1 alike
-examples           eta^(mu a)_i = chi xi^mu_i, a = 1..M, chi = +-1 with probability (1 +- r)/2; rho = (1 - r^2)/(M r^2),
-                   the dataset entropy
+examples           eta^(mu a)_i = chi xi^mu_i, a = 1..M, chi = +-1 with probability (1 +- r)/2; the dataset
+                   entropy is rho = (1 - r^2)/(M r^2)
 energy             H = -(N/(2c)) sum_mu X_mu^2, c = (1 - d)(1 + rho)
-overlaps           X_mu = (1/(N r M)) sum_{i,a} eta^(mu a)_i s_i with the examples, m_mu = (1/N) sum_i xi^mu_i s_i with
-                   the patterns: at most 1 - d
+overlaps           X_mu = (1/(N r M)) sum_{i,a} eta^(mu a)_i s_i with the examples, m_mu = (1/N) sum_i xi^mu_i
+                   s_i with the patterns: at most 1 - d
 free entropy       Phi = lim (1/N) E log Z, the pressure; f = -T Phi
 =================  ==========================================================================================
 
@@ -60,8 +60,9 @@ def multitasking_hebbian(K: int = 2) -> CondensedSpins:
         parameters=((DILUTION, d), (ENTROPY, rho)),
         states=(
             ("hierarchical", (*[0.5**i for i in range(K)], 1.0)),
-            *([("parallel", (*[0.5 + 0.01 * i for i in range(K)], 1.0))] if K > 1 else []),
+            *([("parallel", (*[0.5] * K, 1.0))] if K > 1 else []),
         ),
+        examples=True,
         names=tuple(x.name.replace("_", "") for x in overlaps),
         simulation="memories",
         field_allowed=False,
