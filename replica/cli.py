@@ -80,7 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     sub = command("solve", _solve, "solve the saddle point at one point")
     sub.add_argument("--digits", type=_positive, help="correct digits wanted (default: double precision)")
-    sub.add_argument("--start", choices=["informed", "uninformed", "global"], help="which solution")
+    sub.add_argument("--start", help="which solution: informed, uninformed, global, or a state of the model")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = command("sweep", _sweep, "solve on a grid: name=first:last:points or name=0.1,0.2,0.5")

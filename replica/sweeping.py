@@ -191,6 +191,8 @@ def solve_one(
     """
     if model.solver == "levels":
         from replica.lowering.field import solve_field as solve_several
+    elif model.solver == "condensed":
+        from replica.lowering.condensed import solve_condensed as solve_several
     else:
         from replica.lowering.risk import solve_risk as solve_several
 
@@ -225,8 +227,9 @@ def start_named(start: str | None, model: Any = None) -> str:
     """The start asked for; by default the model's ``default_start``, or the global maximum."""
     if start is None:
         return getattr(model, "default_start", "global")
-    if start not in STARTS:
-        raise InputError(f"start must be one of {', '.join(STARTS)}, got {start!r}")
+    known = getattr(model, "starts", STARTS)
+    if start not in known:
+        raise InputError(f"start must be one of {', '.join(known)}, got {start!r}")
     return start
 
 

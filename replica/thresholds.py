@@ -19,7 +19,10 @@ from solvers.continuation.follow import Track, Turn, turning
 from solvers.errors import InputError, NotConvergedError
 from solvers.solution import Errors, Outcome, Solution
 
-FAMILIES = {"levels": "replica.lowering.field_family:field_family"}
+FAMILIES = {
+    "levels": "replica.lowering.field_family:field_family",
+    "condensed": "replica.lowering.condensed_family:condensed_family",
+}
 """By the ``solver`` of a model: the function (model, parameter, other parameters) -> ``Family``."""
 FOLD, COEXISTENCE = "fold", "coexistence"
 NOISE = 4e-16

@@ -9,10 +9,13 @@ from solvers.errors import InputError
 
 if TYPE_CHECKING:
     from replica.models.bsr import BilinearSequenceRegression as BilinearSequenceRegression
+    from replica.models.dense_hebbian import dense_hebbian as dense_hebbian
     from replica.models.empirical_risk import EmpiricalRisk as EmpiricalRisk
     from replica.models.gaussian_field import GaussianField as GaussianField
     from replica.models.gaussian_field import p_spin as p_spin
     from replica.models.gaussian_field import sherrington_kirkpatrick as sherrington_kirkpatrick
+    from replica.models.hopfield import hopfield as hopfield
+    from replica.models.multitasking_hebbian import multitasking_hebbian as multitasking_hebbian
     from replica.models.perceptron import Perceptron as Perceptron
     from replica.models.quadratic_network import QuadraticNetwork as QuadraticNetwork
     from replica.models.spiked_matrix import SpikedMatrix as SpikedMatrix
@@ -20,8 +23,11 @@ if TYPE_CHECKING:
 
 MODELS: dict[str, str] = {
     "bsr": "bilinear sequence regression (arXiv 2410.18858)",
+    "dense": "dense Hebbian networks that learn from examples (arXiv 2212.00606)",
     "field": "spins with Gaussian energies of any covariance, such as covariance=q^2/2+q^3/4",
     "glm": "a vector seen through random projections and a channel, Bayes-optimal",
+    "hopfield": "the Hopfield network: retrieval, mixture and glass states",
+    "multitasking": "Hebbian networks with diluted patterns (arXiv 2308.04106)",
     "perceptron": "weights that satisfy random constraints with a margin: volume and capacity",
     "pspin": "the p-spin model, Ising or spherical",
     "quadratic": "a network of extensive width with quadratic activations (arXiv 2408.03733)",
@@ -60,6 +66,9 @@ ANY: tuple[str, ...] = ()
 OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "bsr": {"channel": _CHANNELS},
     "field": {"covariance": ANY, "spins": _SPINS, "ansatz": _ANSATZE},
+    "dense": {"P": tuple(map(str, (4, 3, *range(5, 11))))},
+    "hopfield": {"patterns": ("1", "3", "5", "2", "4")},
+    "multitasking": {"K": ("2", "1", "3", "4", "5")},
     "glm": {"prior": _PRIORS, "channel": _CHANNELS},
     "perceptron": {"weights": _SPINS, "constraint": ("margin", "interval", "probit")},
     "pspin": {"p": tuple(map(str, range(3, 11))), "spins": _SPINS, "ansatz": _ANSATZE},
@@ -83,6 +92,9 @@ _CLASSES = {
     "SpikedMatrix": "spiked_matrix",
     "GaussianField": "gaussian_field",
     "Perceptron": "perceptron",
+    "hopfield": "hopfield",
+    "dense_hebbian": "dense_hebbian",
+    "multitasking_hebbian": "multitasking_hebbian",
     "sherrington_kirkpatrick": "gaussian_field",
     "p_spin": "gaussian_field",
 }
@@ -95,6 +107,9 @@ _NAMES = {
     "field": "GaussianField",
     "sk": "sherrington_kirkpatrick",
     "perceptron": "Perceptron",
+    "hopfield": "hopfield",
+    "dense": "dense_hebbian",
+    "multitasking": "multitasking_hebbian",
     "pspin": "p_spin",
 }
 
@@ -122,7 +137,7 @@ def build(name: str, options: dict[str, str]) -> Any:
 def _ingredient(option: str, value: str) -> Any:
     if option in ("spins", "weights"):
         return value
-    if option == "p":
+    if option in ("p", "P", "K", "patterns"):
         return int(value)
     if option == "ansatz":
         from replica.ansatz import by_name

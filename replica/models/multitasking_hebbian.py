@@ -60,7 +60,7 @@ def multitasking_hebbian(K: int = 2) -> CondensedSpins:
         parameters=((DILUTION, d), (ENTROPY, rho)),
         states=(
             ("hierarchical", (*[0.5**i for i in range(K)], 1.0)),
-            *([("parallel", (*[0.5] * K, 1.0))] if K > 1 else []),
+            *([("parallel", (*[0.5 - 0.02 * i for i in range(K)], 1.0))] if K > 1 else []),
         ),
         examples=True,
         names=tuple(x.name.replace("_", "") for x in overlaps),
