@@ -11,6 +11,9 @@ import numpy as np
 from replica.lowering.condensed import NODES, condensed_equations, stated_at
 from solvers.continuation.family import Family
 
+COLDEST = 1e-3
+"""Temperatures below are not followed: their averages take ever more nodes, and T = 0 is its own limit."""
+
 
 def condensed_family(model: Any, parameter: str, params: Mapping[str, Fraction]) -> Family:
     """The equations of the order parameters, at T > 0 or, where T = 0 is given, of the ground state."""
@@ -21,14 +24,15 @@ def condensed_family(model: Any, parameter: str, params: Mapping[str, Fraction])
     def at(lam: float) -> list[float]:
         """Beta and the other parameters; nan outside the domain."""
         values = {name: float(value) for name, value in {**params, parameter: lam}.items()}
-        inverse = 0.0 if ground else (1 / values["T"] if values["T"] > 0 else np.nan)
+        inverse = 0.0 if ground else (1 / values["T"] if values["T"] >= COLDEST else np.nan)
         return [inverse, *(values[name] for name in order[1:])]
 
     def family(nodes: float, finer: Family | None) -> Family:
         def residual(x: np.ndarray, lam: float) -> np.ndarray:
             point = [*at(lam), *x]
-            inside = np.all(equations.domain.run(point, nodes) > 0)
-            return equations.residuals.run(point, nodes) if inside else np.full(x.size, np.nan)
+            if not np.all(np.isfinite(point)) or np.any(equations.domain.run(point, nodes) <= 0):
+                return np.full(x.size, np.nan)
+            return equations.residuals.run(point, nodes)
 
         def observed(x: np.ndarray, lam: float) -> dict[str, float]:
             point = [*at(lam), *x]
