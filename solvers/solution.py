@@ -15,6 +15,7 @@ class Outcome(enum.Enum):
     PERFECT_RECOVERY = "perfect recovery: q_hat is infinite and the error is exactly zero"
     UNINFORMATIVE = "converged: the outputs carry no information, the overlap is exactly zero"
     SYMMETRIC = "converged: replica symmetric, no step of breaking lowers the free entropy"
+    FEWER = "converged: a solution with fewer steps, one step more does not lower the free entropy"
     ALONE = "converged: replica symmetric, there is no other solution at this size of the blocks"
     RESIDUAL = "not converged: the residual did not reach the tolerance"
     QUADRATURE = "not converged: the quadrature's error stays above the tolerance"
@@ -30,7 +31,14 @@ class Outcome(enum.Enum):
 
 
 _BELIEVED = frozenset(
-    (Outcome.CONVERGED, Outcome.PERFECT_RECOVERY, Outcome.UNINFORMATIVE, Outcome.SYMMETRIC, Outcome.ALONE)
+    (
+        Outcome.CONVERGED,
+        Outcome.PERFECT_RECOVERY,
+        Outcome.UNINFORMATIVE,
+        Outcome.SYMMETRIC,
+        Outcome.FEWER,
+        Outcome.ALONE,
+    )
 )
 
 

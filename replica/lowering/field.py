@@ -19,8 +19,9 @@ from replica import field_rules
 from replica.ansatz import KStepRSB, ReplicaSymmetric
 from replica.lowering.levels import NestedProgram
 from replica.symbols import beta, h, q, q_hat
+from solvers.continuation.crossing import zeros
 from solvers.errors import InputError
-from solvers.fixed_point.variational import Ordered, Stationary, stationary_points
+from solvers.fixed_point.variational import Ordered, Stationary, polish, stationary_points
 from solvers.simulate.threads import blas_threads
 from solvers.solution import Errors, Outcome, Solution
 
@@ -58,7 +59,11 @@ def field_equations(model: Any) -> FieldEquations:
     gradient = tuple(field_rules.stationary(phi, s) for s in unknowns)
     return FieldEquations(
         NestedProgram((phi, *gradient), arguments),
-        NestedProgram(tuple(updates[s] - s if s in updates else conditions[s] for s in unknowns), arguments),
+        NestedProgram(
+            # what is left of a derivative is of the order of beta^2
+            tuple(updates[s] - s if s in updates else conditions[s] / (1 + beta**2) for s in unknowns),
+            arguments,
+        ),
         NestedProgram(tuple(observables.values()), arguments),
         tuple(observables),
     )
@@ -95,20 +100,84 @@ def solve_field(
     def coarse(x: np.ndarray) -> np.ndarray:
         return equations.residuals.run([*at, *pinned, *x], COARSE)[len(pinned) :]
 
-    starts = [x[len(pinned) :] for x in _starts(steps, start)]
     names = tuple(s.name.replace("_", "") for s in model.order_parameters)
-    symmetric, ceiling = None, np.inf
-    if steps:
-        symmetric = solve_field(model.with_ansatz(ReplicaSymmetric()), exact)
-        alike = np.array([symmetric["q"]] * (steps + 1) + [0.5] * steps)[len(pinned) :]
-        ceiling = value(alike)[0] - BROKEN
+    if not steps:
+        with blas_threads(1):
+            found = _symmetric_points(value, residual, coarse, start)
+        return described(equations, exact, names, pinned, found) if found else failed(exact)
+    outer = model.with_ansatz(KStepRSB(steps - 1) if steps > 1 else ReplicaSymmetric())
+    fewer = solve_field(outer, exact)
+    if steps > 1 and fewer.outcome is Outcome.SYMMETRIC:
+        return embedded({**fewer.values, "q": fewer["q0"]}, fewer, names[: steps + 1])
+    starts, ceiling, alike = _starts(steps, start), np.inf, np.zeros(0)
+    if fewer.outcome.converged:
+        alike = _with_a_level(fewer, steps)
+        ceiling = value(alike[len(pinned) :])[0] - BROKEN
+        starts = [*(_split(fewer, steps) if steps > 1 and start == "global" else []), *starts]
     with blas_threads(1):
-        found = stationary_points(value, residual, coarse, Ordered(steps + 1 - len(pinned)), starts, ceiling)
-    if symmetric is not None and not (found and found[0].phi < ceiling):
-        return embedded(symmetric, names[: steps + 1])
-    if not found:
+        order, begun = Ordered(steps + 1 - len(pinned)), [x[len(pinned) :] for x in starts]
+        found = stationary_points(value, residual, coarse, order, begun, ceiling)
+    if found and found[0].phi < ceiling:
+        return described(equations, exact, names, pinned, found)
+    if not fewer.outcome.converged:
         return failed(exact)
-    return described(equations, exact, names, pinned, found)
+    if steps == 1:
+        return embedded(fewer.values, fewer, names[: steps + 1])
+    own = {s.name.replace("_", "") for s in outer.order_parameters}
+    values = dict(zip(names, map(float, alike), strict=True))
+    values |= {name: value for name, value in fewer.values.items() if name not in own}
+    return replace(fewer, values=values, outcome=Outcome.FEWER)
+
+
+_GRID = np.concatenate(
+    [
+        [0.0],
+        np.geomspace(1e-7, 0.1, 20),
+        np.linspace(0.1, 0.9, 33)[1:],
+        1 - np.geomspace(1e-10, 0.1, 32)[-2::-1],
+    ]
+)
+"""Where the overlap of a symmetric solution is looked for."""
+
+
+def _symmetric_points(value: Any, residual: Any, coarse: Any, start: str) -> list[Stationary]:
+    """Every replica-symmetric solution, the one that the start chooses first: that of smallest free entropy,
+    of largest overlap ("informed"), or the first that is stable under iteration ("uninformed").
+    """
+
+    def excess(overlap: float) -> float:
+        return float(residual(np.array([overlap]))[0])
+
+    found = []
+    for root in zeros(excess, _GRID):
+        point = polish(residual, coarse, np.array([root]))
+        if point.converged and -1e-12 <= point.x[0] <= 1:
+            found.append(Stationary(point.x, float(value(point.x)[0]), point))
+    if start == "informed":
+        return found[::-1]
+    if start == "uninformed":
+        down = np.sign(excess(float(_GRID[-1])))
+        ahead = [x.x[0] + 1e-6 * max(x.x[0], 1e-3) for x in found]
+        return sorted(found, key=lambda s: 0 if np.sign(excess(ahead[found.index(s)])) == down else 1)
+    return sorted(found, key=lambda s: s.phi)
+
+
+def _with_a_level(fewer: Solution, steps: int) -> np.ndarray:
+    """The solution with one step less among those of ``steps``: two levels have one overlap and one size."""
+    known = np.array(list(fewer.values.values())[: 2 * steps - 1])
+    overlaps, sizes = known[:steps], known[steps:]
+    return np.concatenate([overlaps[:1], overlaps, sizes[:1] if sizes.size else [0.5], sizes])
+
+
+def _split(fewer: Solution, steps: int) -> list[np.ndarray]:
+    """Starts from the solution with one step less: its levels spread by one, or the innermost one split."""
+    known = list(fewer.values.values())[: 2 * steps - 1]
+    overlaps, sizes = known[:steps], known[steps:]
+    last = overlaps[-1] + 0.2 * (1 - overlaps[-1])
+    middle = [0.5 * (a + b) for a, b in pairwise(overlaps)]
+    spread = [0.6 * overlaps[0], *middle, last, 0.6 * sizes[0], *(min(1.2 * a, 0.95) for a in sizes)]
+    inner = [*overlaps[:-1], 0.98 * overlaps[-1], last, *sizes, min(1.6 * sizes[-1], 0.95)]
+    return [np.array(spread), np.array(inner)]
 
 
 GROUND_UNIT = 0.6
@@ -123,16 +192,28 @@ def _ground_programs(ground: Any) -> NestedProgram:
     )
 
 
+@lru_cache(maxsize=32)
+def _ground_observables(ground: Any) -> tuple[tuple[str, ...], NestedProgram]:
+    observables = ground.observables()
+    return tuple(observables), NestedProgram(tuple(observables.values()), (h, *ground.order_parameters))
+
+
 def solve_ground(ground: Any, exact: Mapping[str, Fraction]) -> Solution:
     """The ground state: the largest energy over the ansatz, step after step, each from the one before."""
+    if ground.model.spins == "spherical":
+        from replica.lowering.spherical_ground import solve_spherical_ground
+
+        return solve_spherical_ground(ground, exact)
     program, steps, field = _ground_programs(ground), ground.model.ansatz.steps, float(exact["h"])
 
     pinned = [0.0] if decouples(ground.model, exact) else []
 
+    def unit(x: np.ndarray) -> float:
+        innermost = [*pinned, *x][steps - 1] if steps else 0.0
+        return GROUND_UNIT * np.sqrt(max(1 - innermost, 1e-6))
+
     def run(x: np.ndarray, nodes: float) -> np.ndarray:
-        full = [*pinned, *x]
-        innermost = full[steps - 1] if steps else 0.0
-        values = program.run([field, *full], nodes, GROUND_UNIT * np.sqrt(max(1 - innermost, 1e-6)))
+        values = program.run([field, *pinned, *x], nodes, unit(x))
         return np.array([values[0], *values[1 + len(pinned) :]])
 
     def value(x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -162,8 +243,14 @@ def solve_ground(ground: Any, exact: Mapping[str, Fraction]) -> Solution:
     quadrature = float(np.max(np.abs(rough - fine))) * stiffness
     names = (s.name.replace("_", "") for s in ground.order_parameters)
     energy = -float(fine[0])
+    labels, observables = _ground_observables(ground)
+    observed = map(float, observables.run([field, *pinned, *best], 2 * NODES, unit(best)))
     return Solution(
-        values={**dict(zip(names, map(float, [*pinned, *best]), strict=True)), "f": energy, "energy": energy},
+        values={
+            **dict(zip(names, map(float, [*pinned, *best]), strict=True)),
+            **{"f": energy, "energy": energy},
+            **dict(zip(labels, observed, strict=True)),
+        },
         params=dict(exact),
         free_entropy=float(fine[0]),
         residual=point.residual if point else 0.0,
@@ -210,9 +297,6 @@ def decouples(model: Any, exact: Mapping[str, Any]) -> bool:
 
 def _starts(steps: int, start: str) -> list[np.ndarray]:
     """Spread overlaps, and a large innermost one beside small ones; at most one of them for a named start."""
-    if steps == 0:
-        points = {"uninformed": [0.0, 0.05], "informed": [0.9], "global": [0.0, 0.05, 0.5, 0.9]}[start]
-        return [np.array([x]) for x in points]
     spread = np.concatenate([np.linspace(0.2, 0.7, steps + 1), np.linspace(0.2, 0.6, steps)])
     large = np.concatenate([np.linspace(0.05, 0.4, steps), [0.9], np.linspace(0.3, 0.7, steps)])
     between = np.concatenate([np.linspace(0.05, 0.3, steps), [0.75], np.linspace(0.5, 0.8, steps)])
@@ -253,11 +337,15 @@ def described(
     )
 
 
-def embedded(symmetric: Solution, names: tuple[str, ...], outcome: Outcome = Outcome.SYMMETRIC) -> Solution:
+def embedded(
+    values: Mapping[str, Any],
+    symmetric: Solution,
+    names: tuple[str, ...],
+    outcome: Outcome = Outcome.SYMMETRIC,
+) -> Solution:
     """The replica-symmetric solution as one with steps: all overlaps are the same, blocks mean nothing."""
-    overlap = symmetric["q"]
-    others = {name: value for name, value in symmetric.values.items() if name != "q"}
-    return replace(symmetric, values={**dict.fromkeys(names, overlap), **others}, outcome=outcome)
+    others = {name: value for name, value in values.items() if name != "q" and name not in names}
+    return replace(symmetric, values={**dict.fromkeys(names, values["q"]), **others}, outcome=outcome)
 
 
 def failed(exact: Mapping[str, Fraction]) -> Solution:

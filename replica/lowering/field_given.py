@@ -93,4 +93,4 @@ def _symmetric(
     symmetric: Solution, exact: Mapping[str, Fraction], names: tuple[str, ...], others: bool
 ) -> Solution:
     outcome = Outcome.CONVERGED if others else Outcome.ALONE
-    return replace(embedded(symmetric, names, outcome), params=dict(exact))
+    return replace(embedded(symmetric.values, symmetric, names, outcome), params=dict(exact))

@@ -58,7 +58,7 @@ class NestedProgram:
 
     def run(self, values: Sequence[float], nodes: float, unit: float = 1.0) -> np.ndarray:
         """The values of the expressions."""
-        root = _Scope(None, dict(zip(self.parameters, map(float, values), strict=True)))
+        root = _Scope(None, dict(zip(self.parameters, map(np.float64, values), strict=True)))
         walk = _Walk(nodes, unit)
         with np.errstate(all="ignore"):
             return np.array([float(walk.value(e, root)) for e in self.expressions])

@@ -33,7 +33,7 @@ from typing import Any, ClassVar
 
 import sympy as sp
 
-from replica import complexity_rules, field_rules, ground_rules
+from replica import complexity_rules, field_rules, ground_entropy_rules, ground_rules, spherical_ground_rules
 from replica.ansatz import BLOCK_SIZE, KStepRSB, ReplicaSymmetric
 from replica.derivation import Derivation
 from replica.expr.polynomials import polynomial_coefficients
@@ -43,7 +43,7 @@ from replica.free_entropy import FreeEntropy
 from replica.parameters import Parameter, parse_number
 from replica.saddle_point import SaddlePoint
 from replica.stability import replicons
-from replica.symbols import beta, h, n, q, q_hat
+from replica.symbols import V, beta, h, n, q, q_hat
 from solvers.errors import InputError
 
 PHI = sp.Symbol("Phi")
@@ -153,9 +153,7 @@ class GaussianField:
         return _saddle_point(self)
 
     def ground_state(self) -> GroundState:
-        """The limit T -> 0; InputError for spherical spins."""
-        if self.spins != "ising":
-            raise InputError("the limit T -> 0 is derived for Ising spins: give T > 0")
+        """The limit T -> 0; InputError where m is given."""
         if self.ansatz.blocks != self.ansatz.stationary_blocks:
             raise InputError("at T -> 0 blocks have m = a T replicas: a given m needs T > 0")
         return GroundState(self)
@@ -190,21 +188,25 @@ class GaussianField:
 
 @dataclass(frozen=True)
 class GroundState:
-    """The limit T -> 0 of Ising spins: the energy e of the ground state, its supremum over the ansatz.
+    """The limit T -> 0: the energy e of the ground state, its supremum over the ansatz.
 
-    Unknowns are the overlaps q_0, ..., q_{k-1} (the innermost is 1) and a_i = m_i/T.
+    Unknowns are the overlaps q_0, ..., q_{k-1} (the innermost is 1) and a_i = m_i/T; for spherical spins V =
+    (1 - q)/T of the innermost too.
 
     >>> GroundState(sherrington_kirkpatrick()).derive().result
     -h*ndtr(-h) + h*ndtr(h) + 2*npdf(h)
+    >>> GroundState(p_spin(3, "spherical")).derive().result
+    V*(2*h**2 + 3)/4 + 1/(2*V)
     """
 
     model: GaussianField
 
     @property
     def order_parameters(self) -> tuple[sp.Symbol, ...]:
-        """The overlaps below 1 from the outermost, then the slopes a_i."""
+        """The overlaps below 1 from the outermost, then the slopes a_i, then V for spherical spins."""
         ansatz = self.model.ansatz
-        return (*ansatz.overlaps(q)[:-1], *ground_rules.slopes(ansatz))
+        responses = (V,) if self.model.spins == "spherical" else ()
+        return (*ansatz.overlaps(q)[:-1], *ground_rules.slopes(ansatz), *responses)
 
     def derive(self) -> Derivation:
         """From the free entropy to minus the energy."""
@@ -213,7 +215,19 @@ class GroundState:
     def stationarity(self) -> tuple[tuple[sp.Symbol, sp.Expr], ...]:
         """What vanishes at a solution, for each unknown."""
         result = self.derive().result
+        if self.model.spins == "spherical":
+            return tuple((s, result.diff(s)) for s in self.order_parameters)
         return tuple((s, field_rules.stationary(result, s)) for s in self.order_parameters)
+
+    def entropy(self) -> Derivation:
+        """s = -df/dT at T = 0; InputError for spherical spins, whose entropy tends to -infinity as log T."""
+        if self.model.spins == "spherical":
+            raise InputError("the entropy of spherical spins tends to -infinity at T -> 0, as log T")
+        return _ground_entropy(self.model)
+
+    def observables(self) -> dict[str, sp.Expr]:
+        """The entropy of Ising spins; negative where more steps are needed."""
+        return {} if self.model.spins == "spherical" else {"entropy": self.entropy().result}
 
 
 def sherrington_kirkpatrick(ansatz: Any = None) -> GaussianField:
@@ -294,8 +308,16 @@ def _derivation(model: GaussianField) -> Derivation:
 @lru_cache(maxsize=64)
 def _ground_derivation(model: GaussianField) -> Derivation:
     start = sp.Mul(1 / beta, model.derive().result, evaluate=False)
-    derivation = Derivation.start("Ising spins: minus the energy of the ground state", -sp.Symbol("e"), start)
+    title = f"{model.spins.capitalize()} spins: minus the energy of the ground state"
+    derivation = Derivation.start(title, -sp.Symbol("e"), start)
+    if model.spins == "spherical":
+        return derivation.then(spherical_ground_rules.zero_temperature(model.ansatz))
     return derivation.then(ground_rules.zero_temperature(model.ansatz)).then(ground_rules.insert_spin)
+
+
+@lru_cache(maxsize=64)
+def _ground_entropy(model: GaussianField) -> Derivation:
+    return ground_entropy_rules.ground_entropy(model.ansatz, model.derive().result)
 
 
 @lru_cache(maxsize=64)

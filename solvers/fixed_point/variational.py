@@ -25,45 +25,49 @@ Residual = Callable[[np.ndarray], np.ndarray]
 class Ordered(NamedTuple):
     """Coordinates in [0, 1] for overlaps and sizes of blocks: each is a fraction of the next.
 
-    ``unbounded``: the last size of a block is t/(1 - t), as at zero temperature.
+    ``unbounded``: the last size of a block is t/(1 - t), as at zero temperature.  ``responses``: how many
+    positive unknowns follow that are in no order, t/(1 - t) too.
     """
 
     overlaps: int
     unbounded: bool = False
+    responses: int = 0
 
     def unknowns(self, box: np.ndarray) -> np.ndarray:
-        """Overlaps, then sizes of blocks."""
-        q, m = box[: self.overlaps], box[self.overlaps :]
+        """Overlaps, then sizes of blocks, then responses."""
+        q, m, v = self._parts(box)
         if self.unbounded and m.size:
             m = np.append(m[:-1], m[-1] / (1 - m[-1]))
-        return np.concatenate([np.cumprod(q[::-1])[::-1], np.cumprod(m[::-1])[::-1]])
+        return np.concatenate([np.cumprod(q[::-1])[::-1], np.cumprod(m[::-1])[::-1], v / (1 - v)])
+
+    def _parts(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        end = x.size - self.responses
+        return x[: self.overlaps], x[self.overlaps : end], x[end:]
 
     def box(self, unknowns: np.ndarray) -> np.ndarray:
         """The inverse of ``unknowns``."""
-        q, m = unknowns[: self.overlaps], unknowns[self.overlaps :]
+        q, m, v = self._parts(unknowns)
         parts = [np.append(x[:-1] / np.maximum(x[1:], 1e-300), x[-1:]) for x in (q, m) if x.size]
         if self.unbounded and m.size:
             parts[-1][-1] = m[-1] / (1 + m[-1])
-        return np.clip(np.concatenate(parts), 0, 1)
+        return np.clip(np.concatenate([*parts, v / (1 + v)]), 0, 1)
 
     def admits(self, unknowns: np.ndarray) -> bool:
         """Whether the unknowns are in order, up to rounding."""
-        q, m = unknowns[: self.overlaps], unknowns[self.overlaps :]
+        q, m, _ = self._parts(unknowns)
         bounded = np.all(q <= 1) and (self.unbounded or np.all(m <= 1))
         return bool(bounded and np.all(unknowns >= -1e-12) and np.all(np.diff(q) >= -1e-9))
 
     def pulled(self, box: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         """The gradient in the coordinates."""
-        unknowns = self.unknowns(box)
-        blocks = (slice(0, self.overlaps), slice(self.overlaps, None))
-        parts = []
-        for block in blocks:
-            terms = unknowns[block] * gradient[block]
-            # coordinate j scales every unknown up to j
-            parts.append(np.cumsum(terms) / np.maximum(box[block], 1e-300))
+        terms = self._parts(self.unknowns(box) * gradient)
+        places = self._parts(box)
+        # coordinate j scales every unknown up to j
+        pairs = zip(terms[:2], places, strict=False)
+        parts = [np.cumsum(t) / np.maximum(x, 1e-300) for t, x in pairs]
         if self.unbounded and parts[-1].size:
-            parts[-1][-1] /= 1 - box[-1]
-        return np.concatenate(parts)
+            parts[-1][-1] /= 1 - places[1][-1]
+        return np.concatenate([*parts, self._parts(gradient)[2] / (1 - places[2]) ** 2])
 
 
 EDGE = 1e-9

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import sympy as sp
 from latex_engine import compile_latex
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 
 from replica import sweep
 from replica.ansatz import BayesOptimal, KStepRSB, OneStepRSB, ReplicaSymmetric
@@ -17,7 +17,7 @@ from replica.expr.average import GaussianAverage
 from replica.expr.stable import log2cosh
 from replica.field_rules import shared_fields
 from replica.models.gaussian_field import GaussianField, p_spin, sherrington_kirkpatrick
-from replica.symbols import beta, h, q, q_hat
+from replica.symbols import V, beta, h, q, q_hat
 from solvers.errors import InputError
 from solvers.solution import Outcome
 
@@ -230,6 +230,78 @@ def test_sweeps_have_every_value():
     assert set(table) >= {"q", "f", "energy", "entropy", "replicon", "outcome"}
 
 
+# -- zero temperature --
+
+
+def test_entropy_of_the_ground_state_of_sk():
+    """-1/(2 pi) replica symmetric (Sherrington and Kirkpatrick 1975); -0.01 and -0.004 with one and two steps
+    (Parisi 1980), and the limit of the entropy at T > 0.
+    """
+    assert solve(SK(), T=0)["entropy"] == pytest.approx(-1 / (2 * math.pi), abs=1e-15)
+    at_field = -np.exp(-0.49) / (2 * math.pi)
+    assert solve(SK(), T=0, h=0.7)["entropy"] == pytest.approx(at_field, abs=1e-15)
+    for steps, published in ((1, -0.01), (2, -0.004)):
+        model = SK(KStepRSB(steps))
+        found = solve(model, T=0)["entropy"]
+        assert found == pytest.approx(published, abs=0.005)
+    model = SK(OneStepRSB())
+    found = solve(model, T=0, h="1/5")["entropy"]
+    first, second = (solve(model, T=T, h="1/5")["entropy"] - found for T in ("1/25", "1/50"))
+    assert abs(second - first / 2) < 0.1 * abs(first) < 0.01
+
+
+def test_the_entropy_of_a_ground_state_verifies_and_compiles():
+    for ansatz in (ReplicaSymmetric(), OneStepRSB(), KStepRSB(2)):
+        derivation = GaussianField(mixed, ansatz=ansatz).ground_state().entropy()
+        assert len(derivation.verify()) > 5
+        compile_latex(derivation.to_latex())
+    step = SK(OneStepRSB()).ground_state().entropy()["first order in T"]
+    with pytest.raises(ArithmeticError):
+        type(step)(step.before, step.after + V**2 / 7, step.rule).verify()
+
+
+@pytest.mark.parametrize("p", [3, 4, 5])
+def test_spherical_ground_states(p):
+    """Crisanti and Sommers 1992, with q_0 = 0: the minimum over V and a, here by a scan of the stationarity in
+    a, of V p/4 + a/4 + log(1 + a/V)/(2a); for p = 3 the energy is -1.171674779265288.
+    """
+    found = solve(p_spin(p, "spherical", OneStepRSB()), T=0)
+
+    def minus_energy(x):
+        response, slope = np.exp(x)
+        return response * p / 4 + slope / 4 + np.log1p(slope / response) / (2 * slope)
+
+    scan = minimize(minus_energy, [-1.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-15})
+    assert found["energy"] == pytest.approx(-scan.fun, abs=1e-13)
+    if p == 3:
+        assert found["energy"] == pytest.approx(-1.171674779265288, abs=1e-14)
+    assert found["q0"] == 0
+
+
+def test_spherical_ground_states_without_breaking():
+    """e = -sqrt(xi'(1) + h^2) where the field is strong enough: xi''(1) < xi'(1) + h^2."""
+    model = GaussianField(mixed, "spherical")
+    for ansatz in (ReplicaSymmetric(), OneStepRSB(), KStepRSB(2)):
+        found = solve(model.with_ansatz(ansatz), T=0, h=3)
+        assert found["energy"] == pytest.approx(-math.sqrt(2.5 + 9), abs=1e-14)
+        assert found.outcome is (Outcome.SYMMETRIC if ansatz.steps else Outcome.CONVERGED)
+    assert solve(model.with_ansatz(OneStepRSB()), T=0, h=1).outcome is Outcome.CONVERGED
+
+
+def test_the_spherical_limit_is_approached():
+    """With a field and two overlaps: energies differ by e T at low T, since every spin has kT/2."""
+    model = GaussianField("q^2/2+q^4/3", "spherical", OneStepRSB())
+    ground = solve(model, T=0, h="1/5")
+    warm = [solve(model, T=T, h="1/5") for T in ("1/20", "1/40")]
+    gaps = [s["energy"] - ground["energy"] for s in warm]
+    assert 2 * gaps[1] - gaps[0] == pytest.approx(0, abs=2e-3)
+    assert gaps[1] == pytest.approx(1 / 80, abs=2e-3)
+    assert model.ground_state().derive().verify()
+    compile_latex(model.ground_state().derive().to_latex())
+    with pytest.raises(InputError, match="as log T"):
+        model.ground_state().entropy()
+
+
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
@@ -247,7 +319,6 @@ def test_sweeps_have_every_value():
         ),
         (lambda: p_spin(1), "p must be"),
         (lambda: solve(SK(), T=-1), "T must be >= 0"),
-        (lambda: solve(p_spin(3, "spherical"), T=0), "derived for Ising spins"),
         (lambda: solve(SK(), T=1, digits=30), "at most 15 digits"),
         (lambda: solve(SK()), "T"),
     ],
