@@ -1,4 +1,4 @@
-"""The command line: ``replica models|derive|solve|sweep|threshold|validate|demo``.
+"""The command line: ``replica models|derive|solve|sweep|threshold|capacity|validate|demo``.
 
 Only argparse is imported to parse; each command imports what it needs, so ``--help`` stays fast. Wrong input
 exits with status 2 and one line on standard error, a calculation that did not converge with 1, and an
@@ -100,6 +100,9 @@ def build_parser() -> argparse.ArgumentParser:
         "between=A,B or near=A, start=..., and the other parameters:\n"
         "  replica threshold sk T between=0.3,1 condition=replicon h=0.5"
     )
+
+    sub = command("capacity", _capacity, "how many random patterns per weight a perceptron can hold")
+    sub.add_argument("--json", action="store_true", help="print JSON")
 
     sub = command("validate", _validate, "compare the theory with an algorithm on sampled instances")
     sub.add_argument(
@@ -292,6 +295,18 @@ def _threshold(arguments: argparse.Namespace) -> None:
     from replica.thresholds import threshold
 
     fields = threshold(model, bare[0], **asked, **values).to_dict()
+    print(cli_output.fields_as_json(fields) if arguments.json else cli_output.fields_as_text(fields))
+
+
+def _capacity(arguments: argparse.Namespace) -> None:
+    from replica import cli_output
+
+    model, given = _build(arguments)
+    values: dict[str, Any] = dict(given)
+
+    from replica import capacity
+
+    fields = capacity(model, **values).to_dict()
     print(cli_output.fields_as_json(fields) if arguments.json else cli_output.fields_as_text(fields))
 
 

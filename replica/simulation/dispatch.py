@@ -19,6 +19,7 @@ KINDS = {
     "low-rank amp": "replica.simulation.low_rank",
     "risk": "replica.simulation.risk",
     "spins": "replica.simulation.spins",
+    "volume": "replica.simulation.volume",
 }
 """What a model's ``simulation`` may be, and the module that prepares it."""
 
@@ -43,7 +44,8 @@ def simulate(
     A ``TeacherStudent`` has GAMP, with the output functions of its channel and the denoiser of its prior: a
     vector with a separable one, or a matrix (bilinear sequence regression, quadratic networks). A
     ``SpikedMatrix`` has low-rank AMP. An ``EmpiricalRisk`` is minimised. A ``GaussianField`` of Ising spins
-    has parallel tempering.
+    has parallel tempering. The solutions of a ``Perceptron`` are counted (Ising weights) or
+    sampled by a billiard (spherical ones).
 
     Parameters
     ----------
@@ -53,8 +55,9 @@ def simulate(
         The size, under either name. A vector has N coordinates (2000 by default) and M = alpha N outputs; a
         matrix d rows (100 by default), L = beta d columns, r = rho d and n = alpha d L; a quadratic network d
         inputs (100), width kappa d and n = alpha d^2; a spike N coordinates (2000), alpha N of v; a risk d
-        weights (500) and n = alpha d; there are N spins (256; 64 or 32 with couplings of three or four). All
-        are rounded to integers (at least 1).
+        weights (500) and n = alpha d; there are N spins (256; 64 or 32 with couplings of three or four); a
+        perceptron has N weights (16 Ising ones, 100 spherical ones) and alpha N patterns. All are rounded to
+        integers (at least 1).
     seeds:
         Independent instances; at least 2, for an error bar.
     start:
@@ -62,7 +65,7 @@ def simulate(
         prior mean, see ``Simulation.start``. A risk is convex and has no choice of start.
     max_iterations:
         Iterations allowed to a run: 200 by default, 500 for a spike, 20000 for a risk; the sweeps of spins,
-        2000.
+        2000, those of a billiard, 64; the instances that one run of Ising weights counts, 64.
     tolerance:
         Root mean square move of the estimate, over the standard deviation of the signal, at which a run has
         converged: 1e-4 by default; for a risk relative to the weights, 1e-6.

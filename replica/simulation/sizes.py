@@ -215,7 +215,32 @@ class SpinSizes:
         return 16 * self.N**self.order
 
 
-AnySizes: TypeAlias = Sizes | NetworkSizes | VectorSizes | SpikeSizes | RectangleSizes | RiskSizes | SpinSizes
+@dataclass(frozen=True)
+class PatternSizes:
+    """The sizes of a perceptron: N weights, M patterns."""
+
+    N: int
+    M: int
+
+    @property
+    def ratios(self) -> dict[str, Fraction]:
+        """Alpha of these sizes."""
+        return {"alpha": Fraction(self.M, self.N)}
+
+    @property
+    def label(self) -> str:
+        """The size that the other follows from."""
+        return f"N = {self.N}"
+
+    @property
+    def bytes(self) -> int:
+        """The patterns and their scalar products in double precision."""
+        return 8 * self.M * (self.M + 2 * self.N)
+
+
+AnySizes: TypeAlias = (
+    Sizes | NetworkSizes | VectorSizes | SpikeSizes | RectangleSizes | RiskSizes | SpinSizes | PatternSizes
+)
 
 
 def whole(name: str, value: Any, least: int) -> None:
