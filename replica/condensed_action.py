@@ -8,7 +8,7 @@ x = scale xi (1 + sqrt(blur) z), xi from a finite law and z ~ N(0, 1) for each s
 
 # SymPy's annotations say Basic (or a class) for what is an expression:
 # pyright: reportReturnType=false, reportArgumentType=false, reportAttributeAccessIssue=false
-# pyright: reportCallIssue=false, reportOperatorIssue=false, reportGeneralTypeIssues=false
+# pyright: reportCallIssue=false, reportOperatorIssue=false, reportGeneralTypeIssues=false, reportIndexIssue=false
 
 from __future__ import annotations
 
@@ -42,9 +42,21 @@ class SiteLaw(sp.Basic):
         """Variance of x given xi, over (scale xi)^2."""
         return self.args[4]
 
-    def average(self, body: sp.Expr) -> DiscreteAverage:
+    def average(self, body: sp.Expr) -> sp.Expr:
         """Over xi."""
+        if len(self.args[1]) == 1:
+            return body.subs(self.variable, self.args[1][0])
         return DiscreteAverage(body, *self.args[:3])
+
+    def statement(self) -> str:
+        """How a site is drawn."""
+        variable, values, probabilities, scale, blur = self.args
+        name = sp.latex(variable)
+        blurred = "" if blur == 0 else rf"\left(1+\sqrt{{{sp.latex(blur)}}}z\right)"
+        law = ",".join(
+            rf"P({name}={sp.latex(v)})={sp.latex(p)}" for v, p in zip(values, probabilities, strict=True)
+        )
+        return rf"x={sp.latex(scale * variable)}{blurred},\;{law}"
 
 
 def site_law(
@@ -149,15 +161,21 @@ class ReplicaSum(MatrixFunction):
 
 
 class CondensedPartition(sp.Expr):
-    """(1/N) log E[Z^n] as it is defined. Args: U, (m_1, ..., m_K), laws of patterns, noise, beta, h, n."""
+    """(1/N) log E[Z^n] as it is defined. Args: U, (m_1, ..., m_K), laws of patterns, noise, beta, h, variance
+    of the field, n.
+    """
 
     def _latex(self, printer: Any) -> str:
-        energy, overlaps, _, noise, inverse, field, size = self.args
+        energy, overlaps, laws, noise, inverse, field, variance, size = self.args
         exponent, meaning = noise.statement() if not vanishes(noise) else ("", "")
-        linear = "" if field == 0 else rf"+{printer._print(field)}\sum_i s_i"
+        linear = "" if field == 0 and variance == 0 else r"+\sum_i h_is_i"
+        law = rf"h_i\sim\mathcal{{N}}({printer._print(field)},{printer._print(variance)})"
+        external = law if linear else ""
+        site = laws[0].statement()
+        stated = ",\\quad ".join(text for text in (site, meaning, external) if text)
         names = ",".join(printer._print(m) for m in overlaps)
         return (
             rf"\frac{{1}}{{N}}\log\mathbb{{E}}\Big[\sum_{{s\in\{{-1,1\}}^N}}e^{{{printer._print(inverse)}\left["
             rf"NU({names}){exponent}{linear}\right]}}\Big]^{{{printer._print(size)}}},\quad "
-            rf"U={printer._print(energy)},\quad m_\mu=\frac{{1}}{{N}}\sum_i x^\mu_i s_i,\quad {meaning}"
+            rf"U={printer._print(energy)},\quad m_\mu=\frac{{1}}{{N}}\sum_i x^\mu_i s_i,\quad {stated}"
         )

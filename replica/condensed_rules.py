@@ -43,12 +43,12 @@ def conjugate_of(overlap: sp.Symbol) -> sp.Symbol:
 
 def _order_parameters(expr: sp.Expr) -> sp.Expr:
     def rewrite(node: CondensedPartition) -> sp.Expr:
-        energy, overlaps, laws, noise, inverse, field, size = node.args
+        energy, overlaps, laws, noise, inverse, field, variance, size = node.args
         fields = [conjugate_of(m) for m in overlaps]
         energies = energy - sp.Add(*(m * f for m, f in zip(overlaps, fields, strict=True)))
         directions = [f * law.scale * law.variable for f, law in zip(fields, laws, strict=True)]
         mean = field + sp.Add(*directions)
-        spread = sp.Add(*(law.blur * x**2 for x, law in zip(directions, laws, strict=True)))
+        spread = variance + sp.Add(*(law.blur * x**2 for x, law in zip(directions, laws, strict=True)))
         silent = vanishes(noise)
         coupling = ReplicaSymmetricMatrix(size, 0, 0) if silent else Q_HAT
         site = SpinSum(coupling, inverse * mean, size, inverse**2 * spread)
@@ -65,13 +65,16 @@ def _check_order_parameters(before: sp.Expr, after: sp.Expr) -> tuple[Comparison
     no conjugates, against the extremum; and that it is the step's own expression for the laws at hand.
     """
     (node,) = nodes_of(before, CondensedPartition)
-    energy, overlaps, _, noise, inverse, field, size = node.args
+    energy, overlaps, _, noise, inverse, _, _, size = node.args
     kept = tuple(overlaps[:2])
-    plain = _ORDERED * energy.subs(dict.fromkeys(overlaps[2:], 0))
+    plain = energy.subs(dict.fromkeys(overlaps[2:], 0))
     laws = sp.Tuple(*(site_law(i + 1, (-1, 1), (sp.S.Half, sp.S.Half)) for i in range(len(kept))))
     at = _small(plain, overlaps, noise, inverse)
-    probe = CondensedPartition(plain, sp.Tuple(*kept), laws, noise, inverse, 0 * field, size).subs(at)
-    comparisons = [Comparison("the laws at hand", sp.expand(after - _order_parameters(before)), sp.S.Zero, 0)]
+    whole = plain.subs(at).subs({overlaps[0]: 1} | dict.fromkeys(overlaps[1:], 0))
+    plain = _ORDERED / (at[inverse] * whole) * plain
+    probe = CondensedPartition(plain, sp.Tuple(*kept), laws, noise, inverse, 0, 0, size).subs(at)
+    same = sp.expand(after - _order_parameters(before))
+    comparisons = [Comparison("the laws at hand", same, sp.S.Zero, 0)]
     for replicas in (1, 2):
         if len(kept) + replicas > _MOST:
             continue
@@ -81,23 +84,24 @@ def _check_order_parameters(before: sp.Expr, after: sp.Expr) -> tuple[Comparison
     return tuple(comparisons)
 
 
-_ORDERED = 6
-"""Times the energy: patterns are retrieved at the temperatures where E[Z^2] of the noise is finite."""
+_ORDERED = 2
+"""Energy of a retrieved pattern over the temperature: far from where order sets in, finite sizes differ from
+the limit by powers of 1/N."""
 _MOST = 3
 """Patterns and replicas: more have too many overlaps to sum over."""
 
 
 def _small(energy: sp.Expr, overlaps: Any, noise: sp.Basic, inverse: sp.Symbol) -> dict[Any, Any]:
-    """A point where E[Z^2] is finite and no replica is aligned: little load, high temperature."""
-    others = sorted((energy.free_symbols | noise.free_symbols) - {q, *overlaps}, key=str)
-    return {s: sp.Rational(1, 3 + k) for k, s in enumerate(others) if s != inverse} | {
-        inverse: sp.Rational(2, 5)
-    }
+    """A point where E[Z^2] of the noise is finite: little of it, high temperature."""
+    of_noise = sorted(noise.free_symbols - {q}, key=str)
+    others = energy.free_symbols - {*overlaps, *of_noise}
+    found = {s: sp.Rational(1, 3 + k) for k, s in enumerate(of_noise)}
+    return found | dict.fromkeys(others, sp.Rational(2, 3)) | {inverse: sp.Rational(2, 5)}
 
 
 def _summed(node: CondensedPartition, replicas: int, spins: int) -> float:
     """(1/N) log E[Z^n]: the patterns are replicas of the spins that do not interact."""
-    energy, overlaps, _, noise, inverse, _, _ = node.args
+    energy, overlaps, _, noise, inverse, *_ = node.args
     patterns = len(overlaps)
     potential = sp.lambdify(tuple(overlaps), energy, "numpy")
 

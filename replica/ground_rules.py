@@ -19,6 +19,7 @@ import sympy as sp
 from replica.derivation import Comparison, Kind, Rule
 from replica.expr.average import DiscreteAverage, GaussianAverage
 from replica.expr.binder import Binder, evaluate_inside
+from replica.expr.folded import FoldedNormal
 from replica.expr.recursion import KinkLevel, LogMoment
 from replica.expr.stable import log2cosh
 from replica.symbols import V, V_hat, beta, q, q_hat
@@ -72,6 +73,9 @@ def zero_temperature(chosen: Any) -> Rule:
     def averaged(term: sp.Expr) -> sp.Expr:
         if isinstance(term, DiscreteAverage):
             return term.func(averaged(term.body), *term.args[1:])
+        if isinstance(term, sp.Mul):
+            factor, spin = term.as_independent(Binder, log2cosh, as_Add=False)
+            return factor * averaged(spin)
         if isinstance(term, log2cosh):
             return sp.Abs(leading(term.args[0] / beta))
         law = (leading(term.mean / beta), sp.factor(leading(term.variance / beta**2)))
@@ -133,7 +137,10 @@ def cooled_magnetisation(moment: sp.Expr, chosen: Any) -> sp.Expr:
 
     def average(node: GaussianAverage) -> sp.Expr:
         law = (_leading(node.mean / beta, scaled), _leading(node.variance / beta**2, scaled))
-        return GaussianAverage(node.body.replace(sp.tanh, sp.sign), node.var, *law).doit()
+        signs = node.body.replace(sp.tanh, sp.sign)
+        if signs == sp.sign(node.var) and not law[1].is_positive:
+            return FoldedNormal(*law, 1)
+        return GaussianAverage(signs, node.var, *law).doit()
 
     cold = moment.replace(lambda e: isinstance(e, GaussianAverage), average)
     return cold.replace(sp.tanh, lambda x: sp.sign(_leading(x / beta, scaled)))
@@ -171,7 +178,8 @@ def _insert_spin(expr: sp.Expr) -> sp.Expr:
 
     def closed(node: Any) -> sp.Expr:
         if isinstance(node, GaussianAverage):
-            return node.doit()
+            # a variance that can vanish, with the values of discrete variables, is not divided by
+            return node.doit() if node.variance.is_positive else FoldedNormal(node.mean, node.variance, 0)
         return KinkLevel(node.mean, node.variance, node.power, 0, 0)
 
     return expr.replace(innermost, closed)

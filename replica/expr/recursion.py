@@ -275,7 +275,7 @@ def by_name(expr: sp.Expr) -> tuple[sp.Expr, Definitions]:
 
 
 def linear(expr: sp.Expr) -> sp.Expr:
-    """Every average of a sum as a sum of averages, factors free of its variable pulled out.
+    """Every average of a sum as a sum of averages, factors free of its variable pulled out, moments done.
 
     >>> u, a = sp.symbols("u a", real=True)
     >>> linear(GaussianAverage(a * sp.tanh(u) ** 2 + 1, u, 0, 1))
@@ -286,7 +286,9 @@ def linear(expr: sp.Expr) -> sp.Expr:
         terms = []
         for term in sp.Add.make_args(sp.expand_mul(node.body)):
             factor, rest = term.as_independent(node.var, as_Add=False)
-            terms.append(factor * (sp.S.One if rest == 1 else node.func(rest, *node.args[1:])))
+            average = sp.S.One if rest == 1 else node.func(rest, *node.args[1:])
+            moment = isinstance(average, DiscreteAverage) and rest.is_polynomial(node.var)
+            terms.append(factor * (sp.factor(average.doit()) if moment else average))
         return sp.Add(*terms)
 
     return expr.replace(lambda e: isinstance(e, GaussianAverage | DiscreteAverage), split)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from replica.models.bsr import BilinearSequenceRegression as BilinearSequenceRegression
     from replica.models.dense_hebbian import dense_hebbian as dense_hebbian
     from replica.models.empirical_risk import EmpiricalRisk as EmpiricalRisk
+    from replica.models.ferromagnet import ferromagnet as ferromagnet
     from replica.models.gaussian_field import GaussianField as GaussianField
     from replica.models.gaussian_field import p_spin as p_spin
     from replica.models.gaussian_field import sherrington_kirkpatrick as sherrington_kirkpatrick
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 MODELS: dict[str, str] = {
     "bsr": "bilinear sequence regression (arXiv 2410.18858)",
     "dense": "dense Hebbian networks that learn from examples (arXiv 2212.00606)",
+    "ferromagnet": "ferromagnets in random fields, with Gaussian energies of any covariance beside",
     "field": "spins with Gaussian energies of any covariance, such as covariance=q^2/2+q^3/4",
     "glm": "a vector seen through random projections and a channel, Bayes-optimal",
     "hopfield": "the Hopfield network: retrieval, mixture and glass states",
@@ -58,7 +60,7 @@ _WITH_KAPPA = ("margin", "interval")
 """Channels with a parameter of that name, which is the width of a quadratic network."""
 
 _SPINS = ("ising", "spherical")
-_ANSATZE = ("rs", "1rsb", "2rsb", "3rsb", "4rsb", "5rsb")
+_ANSATZE = ("rs", "1rsb", "2rsb", "3rsb", "4rsb", "5rsb", "fullrsb")
 
 ANY: tuple[str, ...] = ()
 """Values of an option that are read by its ingredient."""
@@ -67,6 +69,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "bsr": {"channel": _CHANNELS},
     "field": {"covariance": ANY, "spins": _SPINS, "ansatz": _ANSATZE},
     "dense": {"P": tuple(map(str, (4, 3, *range(5, 11))))},
+    "ferromagnet": {"covariance": ANY},
     "hopfield": {"patterns": ("1", "3", "5", "2", "4")},
     "multitasking": {"K": ("2", "1", "3", "4", "5")},
     "glm": {"prior": _PRIORS, "channel": _CHANNELS},
@@ -92,6 +95,7 @@ _CLASSES = {
     "SpikedMatrix": "spiked_matrix",
     "GaussianField": "gaussian_field",
     "Perceptron": "perceptron",
+    "ferromagnet": "ferromagnet",
     "hopfield": "hopfield",
     "dense_hebbian": "dense_hebbian",
     "multitasking_hebbian": "multitasking_hebbian",
@@ -107,6 +111,7 @@ _NAMES = {
     "field": "GaussianField",
     "sk": "sherrington_kirkpatrick",
     "perceptron": "Perceptron",
+    "ferromagnet": "ferromagnet",
     "hopfield": "hopfield",
     "dense": "dense_hebbian",
     "multitasking": "multitasking_hebbian",

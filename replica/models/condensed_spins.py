@@ -4,7 +4,8 @@ r"""Ising spins with condensed order parameters: ferromagnets, random fields, as
 quantity           normalisation
 =================  ==========================================================================================
 spins              N Ising spins s_i = +-1; the sum over configurations counts them (Phi = log 2 at beta = 0)
-weight             exp(beta [N U(m_1, ..., m_K) - H_noise(s) + h sum_i s_i]), beta = 1/T
+weight             exp(beta [N U(m_1, ..., m_K) - H_noise(s) + sum_i h_i s_i]), beta = 1/T
+field              h_i iid, N(h, variance); none in a memory
 overlaps           m_mu = (1/N) sum_i x^mu_i s_i, x iid over sites: scale xi (1 + sqrt(blur) z), xi from a
                    finite law, z ~ N(0, 1) independent for every site and pattern
 noise              Gaussian energies, E[H(s) H(s')] = N xi(q), q = s.s'/N; or the patterns of a Hopfield
@@ -78,12 +79,14 @@ class CondensedSpins:
         Where the search for a solution starts, by name: (m_1, ..., m_K, q).  The first is the default.
     names:
         How each overlap is called in a solution.
+    field_allowed, field_variance:
+        Whether there is a field h on every spin; variance of a Gaussian random field on it.
     examples:
         Whether the overlaps are with examples of the patterns xi; those with xi are observables then.
 
     >>> from replica.models.hopfield import hopfield
     >>> hopfield().saddle_point().update(sp.Symbol("m", real=True))
-    GaussianAverage(tanh(w_0), w_0, beta*\hat{m}, \hat{q})
+    GaussianAverage(tanh(w_0), w_0, \hat{m}*beta, \hat{q})
     """
 
     name: str
@@ -96,7 +99,8 @@ class CondensedSpins:
     states: tuple[tuple[str, tuple[float, ...]], ...]
     names: tuple[str, ...]
     simulation: str | None = None
-    field_allowed: bool = True
+    field_allowed: bool = False
+    field_variance: sp.Expr = sp.S.Zero
     examples: bool = False
     ansatz: ReplicaSymmetric = field(default_factory=ReplicaSymmetric)
 
@@ -165,7 +169,8 @@ class CondensedSpins:
             return self
         noise = self.noise.subs(zeros)
         laws = tuple(law.subs(zeros) for law in self.laws)
-        return replace(self, energy=self.energy.subs(zeros), noise=noise, laws=laws)
+        energy, variance = self.energy.subs(zeros), sp.sympify(self.field_variance).subs(zeros)
+        return replace(self, energy=energy, noise=noise, laws=laws, field_variance=variance)
 
     def ground_state(self) -> CondensedGround:
         """The limit T -> 0."""
@@ -280,9 +285,9 @@ _MAGNETISATION = sp.Dummy("M", real=True)
 @lru_cache(maxsize=64)
 def _derivation(model: CondensedSpins) -> Derivation:
     field_on_all = h if model.field_allowed else sp.S.Zero
-    start = CondensedPartition(
-        model.energy, sp.Tuple(*model.overlaps), sp.Tuple(*model.laws), model.noise, beta, field_on_all, n
-    )
+    overlaps, laws = sp.Tuple(*model.overlaps), sp.Tuple(*model.laws)
+    external = (field_on_all, model.field_variance)
+    start = CondensedPartition(model.energy, overlaps, laws, model.noise, beta, *external, n)
     others = tuple((m, condensed_rules.conjugate_of(m)) for m in model.overlaps)
     derivation = Derivation.start(f"{model.name}: free entropy", PHI, start)
     for rule in (

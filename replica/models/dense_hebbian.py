@@ -5,8 +5,8 @@ quantity           normalisation
 =================  ==========================================================================================
 archetypes         xi^mu_i = +-1, K = (2 gamma/P!) N^(P-1) of them
 examples           eta^(mu a)_i = chi xi^mu_i, a = 1..M, chi = +-1 with probability (1 +- r)/2; their mean
-                   over a is eta_bar, r xi (1 + sqrt(rho) z) for many of them, rho = (1 - r^2)/(M r^2) the dataset
-                   entropy
+                   over a is eta_bar, r xi (1 + sqrt(rho) z) for many of them; the dataset entropy is
+                   rho = (1 - r^2)/(M r^2)
 weight             exp[(beta'/2) (P!/(R^(P/2) N^(P-1))) sum_mu sum_{i1<...<iP} prod_k (eta_bar^mu_ik s_ik)],
                    R = r^2 (1 + rho), beta' = 2 beta/P! = 1/T; indices are distinct
 overlaps           n = (1/(N r (1 + rho))) sum_i eta_bar_i s_i with the examples of one archetype, m = xi.s/N
@@ -65,5 +65,4 @@ def dense_hebbian(P: int = 4) -> CondensedSpins:
         names=("n",),
         examples=True,
         simulation="memories",
-        field_allowed=False,
     )

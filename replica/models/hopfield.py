@@ -60,7 +60,6 @@ def hopfield(patterns: int = 1) -> CondensedSpins:
         ),
         names=tuple(m.name.replace("_", "") for m in overlaps),
         simulation="memories",
-        field_allowed=False,
     )
 
 

@@ -31,7 +31,14 @@ from replica.models.hopfield import magnetisations
 from replica.parameters import Parameter
 from solvers.errors import InputError
 
-DILUTION = Parameter("d", "d", "dilution: probability of a vanishing entry", Fraction(0), Fraction(1))
+DILUTION = Parameter(
+    "d",
+    "d",
+    "dilution: probability of a vanishing entry",
+    lower=Fraction(0),
+    upper=Fraction(1),
+    upper_open=True,
+)
 
 
 def multitasking_hebbian(K: int = 2) -> CondensedSpins:
@@ -65,5 +72,4 @@ def multitasking_hebbian(K: int = 2) -> CondensedSpins:
         examples=True,
         names=tuple(x.name.replace("_", "") for x in overlaps),
         simulation="memories",
-        field_allowed=False,
     )

@@ -37,7 +37,13 @@ AROUND = {
 }
 """Other options than the defaults, with which one option goes through its values."""
 
-SHOWN = {"p": ("3", "4"), "ansatz": ("rs", "1rsb")}
+SHOWN = {
+    "p": ("3", "4"),
+    "P": ("3", "4"),
+    "K": ("2",),
+    "patterns": ("1", "2"),
+    "ansatz": ("rs", "1rsb"),
+}
 """Of these options only some values: the others are the same with another power, or with deeper averages."""
 
 CASES: dict[str, tuple[str, dict[str, str]]] = {
