@@ -94,7 +94,7 @@ class _Source(Printer):
         if power.is_Rational and power.is_negative:
             return f"(1 / {self._print(sp.Pow(base, -power))})"
         if power.is_Integer:
-            return f"({text})**{int(power)}"
+            return f"m.power({text}, {int(power)})"
         if power == sp.Rational(1, 2):
             return f"m.sqrt({text})"
         return f"m.exp({self._print(power)} * m.log({text}))"

@@ -104,6 +104,13 @@ class Arb(Intervals, Truncated):
         """p/q as a ball."""
         return flint.arb(flint.fmpq(int(p), int(q)))
 
+    def power(self, x: Any, n: int) -> Any:
+        """x^n, n >= 0, by multiplication: python-flint has nan for a ball around 0."""
+        if n == 0:
+            return 1 + 0 * x
+        half = self.power(x, n // 2) if n > 1 else 1
+        return half * half * x if n % 2 else half * half
+
     def array(self, value: Any) -> Array:
         """An object array."""
         return object_array(value)

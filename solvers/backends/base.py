@@ -67,6 +67,14 @@ class Backend(Protocol):
         ...
 
 
+class Powers:
+    """Integer powers."""
+
+    def power(self, x: Any, n: int) -> Any:
+        """x^n, n >= 0."""
+        return x**n
+
+
 class Intervals:
     """Probabilities of an interval of a standard normal variable, from the backend's own functions."""
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from solvers.backends.base import Array, Intervals, Number, as_fraction
+from solvers.backends.base import Array, Intervals, Number, Powers, as_fraction
 from solvers.backends.mills import Truncated
 from solvers.backends.quartic import lowest_roots
 
 
-class Float64(Intervals, Truncated):
+class Float64(Intervals, Powers, Truncated):
     """IEEE doubles (15 digits)."""
 
     name = "float64"

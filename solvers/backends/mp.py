@@ -11,11 +11,11 @@ import numpy as np
 from mpmath.ctx_mp import MPContext
 from mpmath.libmp import NoConvergence
 
-from solvers.backends.base import Array, Intervals, Number, as_fraction, object_array
+from solvers.backends.base import Array, Intervals, Number, Powers, as_fraction, object_array
 from solvers.backends.mills import Truncated, mills_fraction
 
 
-class MP(Intervals, Truncated):
+class MP(Intervals, Powers, Truncated):
     """mpmath numbers in a context of their own: the caller's ``mpmath.mp`` is never touched."""
 
     name = "mpmath"

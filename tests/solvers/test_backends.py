@@ -248,3 +248,15 @@ def test_arb_radii_cover_the_rounding():
             ball = getattr(low, name)(low.number("-2.7"))
         with high.context():
             assert ball.contains(getattr(high, name)(high.number("-2.7")).mid())
+
+
+@pytest.mark.parametrize("kind", BACKENDS)
+def test_powers_of_numbers_around_zero(kind):
+    """A difference that vanishes up to rounding has a square, also as a ball."""
+    backend = BACKENDS[kind]()
+    with backend.context():
+        third = backend.rational(1, 3)
+        nothing = third + third + third - 1
+        assert abs(float(backend.to_float(backend.power(nothing, 2)))) < 1e-30
+        powers = [float(backend.to_float(backend.power(backend.rational(-3, 2), n))) for n in range(6)]
+    assert powers == [(-1.5) ** n for n in range(6)]
