@@ -16,7 +16,6 @@ import sympy as sp
 
 from replica.expr.average import DiscreteAverage, GaussianAverage
 from replica.expr.binder import Binder
-from replica.expr.folded import FoldedNormal
 from replica.lowering.levels import NestedProgram
 from replica.symbols import V, beta, q
 from solvers.errors import InputError
@@ -61,8 +60,7 @@ def unfolded(expr: sp.Expr) -> sp.Expr:
         flipped = node.body.subs(node.var, -node.var)
         return node.func(sp.S.One, node.var, -mean, sp.expand(node.variance)).with_body(flipped)
 
-    closed = summed.replace(FoldedNormal, lambda *args: FoldedNormal(*args).closed())
-    return closed.replace(lambda e: isinstance(e, GaussianAverage), upright)
+    return summed.replace(lambda e: isinstance(e, GaussianAverage), upright)
 
 
 @lru_cache(maxsize=64)

@@ -99,6 +99,9 @@ class _Source(Printer):
             return f"m.sqrt({text})"
         return f"m.exp({self._print(power)} * m.log({text}))"
 
+    def _print_FoldedNormal(self, expr: Any) -> str:
+        return self._print(expr.closed())
+
     def _print_Function(self, expr: sp.Function) -> str:
         name = type(expr).__name__
         if name not in _METHODS:
