@@ -9,14 +9,14 @@ from solvers.errors import InputError
 
 if TYPE_CHECKING:
     from replica.models.bsr import BilinearSequenceRegression as BilinearSequenceRegression
-    from replica.models.dense_hebbian import dense_hebbian as dense_hebbian
+    from replica.models.dense_hebbian_network import dense_hebbian as dense_hebbian
     from replica.models.empirical_risk import EmpiricalRisk as EmpiricalRisk
-    from replica.models.ferromagnet import ferromagnet as ferromagnet
+    from replica.models.ferromagnets import ferromagnet as ferromagnet
     from replica.models.gaussian_field import GaussianField as GaussianField
     from replica.models.gaussian_field import p_spin as p_spin
     from replica.models.gaussian_field import sherrington_kirkpatrick as sherrington_kirkpatrick
-    from replica.models.hopfield import hopfield as hopfield
-    from replica.models.multitasking_hebbian import multitasking_hebbian as multitasking_hebbian
+    from replica.models.hopfield_network import hopfield as hopfield
+    from replica.models.multitasking_hebbian_network import multitasking_hebbian as multitasking_hebbian
     from replica.models.perceptron import Perceptron as Perceptron
     from replica.models.quadratic_network import QuadraticNetwork as QuadraticNetwork
     from replica.models.spiked_matrix import SpikedMatrix as SpikedMatrix
@@ -95,10 +95,10 @@ _CLASSES = {
     "SpikedMatrix": "spiked_matrix",
     "GaussianField": "gaussian_field",
     "Perceptron": "perceptron",
-    "ferromagnet": "ferromagnet",
-    "hopfield": "hopfield",
-    "dense_hebbian": "dense_hebbian",
-    "multitasking_hebbian": "multitasking_hebbian",
+    "ferromagnet": "ferromagnets",
+    "hopfield": "hopfield_network",
+    "dense_hebbian": "dense_hebbian_network",
+    "multitasking_hebbian": "multitasking_hebbian_network",
     "sherrington_kirkpatrick": "gaussian_field",
     "p_spin": "gaussian_field",
 }

@@ -84,7 +84,7 @@ class CondensedSpins:
     examples:
         Whether the overlaps are with examples of the patterns xi; those with xi are observables then.
 
-    >>> from replica.models.hopfield import hopfield
+    >>> from replica.models.hopfield_network import hopfield
     >>> hopfield().saddle_point().update(sp.Symbol("m", real=True))
     GaussianAverage(tanh(w_0), w_0, \hat{m}*beta, \hat{q})
     """
@@ -239,7 +239,7 @@ class CondensedSpins:
 class CondensedGround:
     """The limit T -> 0: overlaps with patterns, and V = (1 - q)/T where noise couples the replicas.
 
-    >>> from replica.models.hopfield import hopfield
+    >>> from replica.models.hopfield_network import hopfield
     >>> hopfield().ground_state().saddle_point().update(V_hat)
     alpha/(V - 1)**2
     """

@@ -33,8 +33,15 @@ from typing import Any, ClassVar
 
 import sympy as sp
 
-from replica import complexity_rules, field_rules, ground_entropy_rules, ground_rules, spherical_ground_rules
-from replica.ansatz import BLOCK_SIZE, KStepRSB, ReplicaSymmetric
+from replica import (
+    complexity_rules,
+    field_rules,
+    full_breaking,
+    ground_entropy_rules,
+    ground_rules,
+    spherical_ground_rules,
+)
+from replica.ansatz import BLOCK_SIZE, FullRSB, KStepRSB, ReplicaSymmetric
 from replica.derivation import Derivation
 from replica.expr.polynomials import polynomial_coefficients
 from replica.expr.recursion import by_name, linear
@@ -64,7 +71,7 @@ class GaussianField:
     spins:
         "ising" or "spherical".
     ansatz:
-        ``ReplicaSymmetric()`` or ``KStepRSB(k)`` (``OneStepRSB()``); see ``with_ansatz``.
+        ``ReplicaSymmetric()``, ``KStepRSB(k)`` (``OneStepRSB()``) or ``FullRSB()``; see ``with_ansatz``.
 
     Raises
     ------
@@ -78,7 +85,7 @@ class GaussianField:
 
     covariance: sp.Expr
     spins: str
-    ansatz: ReplicaSymmetric | KStepRSB
+    ansatz: ReplicaSymmetric | KStepRSB | FullRSB
 
     name: ClassVar[str] = "field"
     reference: ClassVar[str] = "M. Talagrand, Ann. Math. 163 (2006) 221"
@@ -90,18 +97,20 @@ class GaussianField:
         self,
         covariance: Callable[[sp.Expr], Any] | sp.Expr | str,
         spins: str = "ising",
-        ansatz: ReplicaSymmetric | KStepRSB | None = None,
+        ansatz: ReplicaSymmetric | KStepRSB | FullRSB | None = None,
     ) -> None:
         if spins not in SPINS:
             raise InputError(f"spins must be one of {', '.join(SPINS)}, not {spins!r}")
         chosen = ReplicaSymmetric() if ansatz is None else ansatz
-        if not isinstance(chosen, ReplicaSymmetric | KStepRSB):
-            raise InputError(f"the ansatz must be ReplicaSymmetric() or KStepRSB(steps), not {chosen!r}")
+        if not isinstance(chosen, ReplicaSymmetric | KStepRSB | FullRSB):
+            raise InputError(
+                f"the ansatz must be ReplicaSymmetric(), KStepRSB(steps) or FullRSB(), not {chosen!r}"
+            )
         object.__setattr__(self, "covariance", _covariance(covariance))
         object.__setattr__(self, "spins", spins)
         object.__setattr__(self, "ansatz", chosen)
 
-    def with_ansatz(self, ansatz: ReplicaSymmetric | KStepRSB) -> GaussianField:
+    def with_ansatz(self, ansatz: ReplicaSymmetric | KStepRSB | FullRSB) -> GaussianField:
         """The same spins under another ansatz."""
         return replace(self, ansatz=ansatz)
 
@@ -174,6 +183,8 @@ class GaussianField:
         Where m is given, f = -T Phi(m) is that of the weighted sum over states; ``complexity`` is that of the
         states which dominate it, ``f_state`` their free energy, and the energy is theirs.
         """
+        if isinstance(self.ansatz, FullRSB):
+            return full_breaking.observables(self)
         phi = self.derive().result
         energy = linear(-phi.diff(beta))
         found = {"f": -phi / beta, "energy": energy, "entropy": phi + beta * energy}
@@ -294,6 +305,8 @@ def _derivation(model: GaussianField) -> Derivation:
     kind, ansatz = SPINS[model.spins], model.ansatz
     start = ReplicatedSpins(model.covariance, q, beta, h, n, kind)
     derivation = Derivation.start(f"{model.spins.capitalize()} spins: free entropy", PHI, start)
+    if isinstance(ansatz, FullRSB):
+        return full_breaking.free_entropy(derivation, kind)
     rules = [field_rules.average_energies, field_rules.insert_ansatz(ansatz, kind)]
     if kind == ISING:
         rules.append(field_rules.site_fields(ansatz))
@@ -310,6 +323,8 @@ def _ground_derivation(model: GaussianField) -> Derivation:
     start = sp.Mul(1 / beta, model.derive().result, evaluate=False)
     title = f"{model.spins.capitalize()} spins: minus the energy of the ground state"
     derivation = Derivation.start(title, -sp.Symbol("e"), start)
+    if isinstance(model.ansatz, FullRSB):
+        return full_breaking.ground_energy(derivation, SPINS[model.spins])
     if model.spins == "spherical":
         return derivation.then(spherical_ground_rules.zero_temperature(model.ansatz))
     return derivation.then(ground_rules.zero_temperature(model.ansatz)).then(ground_rules.insert_spin)
@@ -322,6 +337,8 @@ def _ground_entropy(model: GaussianField) -> Derivation:
 
 @lru_cache(maxsize=64)
 def _saddle_point(model: GaussianField) -> SaddlePoint:
+    if isinstance(model.ansatz, FullRSB):
+        return full_breaking.saddle_point(model)
     derivation, overlaps = model.derive(), model.ansatz.overlaps(q)
     unsolved = model.order_parameters
     equations: tuple[Derivation, ...] = ()

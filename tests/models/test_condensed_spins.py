@@ -18,11 +18,11 @@ from replica.api import solve
 from replica.expr.average import DiscreteAverage, GaussianAverage
 from replica.field_rules import shared_fields
 from replica.lowering.condensed import condensed_equations
-from replica.models.dense_hebbian import dense_hebbian
-from replica.models.ferromagnet import ferromagnet
+from replica.models.dense_hebbian_network import dense_hebbian
+from replica.models.ferromagnets import ferromagnet
 from replica.models.gaussian_field import sherrington_kirkpatrick
-from replica.models.hopfield import hopfield
-from replica.models.multitasking_hebbian import multitasking_hebbian
+from replica.models.hopfield_network import hopfield
+from replica.models.multitasking_hebbian_network import multitasking_hebbian
 from replica.symbols import V, V_hat, alpha, beta, m, q, q_hat
 from replica.thresholds import threshold
 from solvers.errors import InputError

@@ -26,8 +26,8 @@ import sympy as sp
 
 from replica.condensed_action import GaussianEnergies, site_law
 from replica.models.condensed_spins import CondensedSpins
-from replica.models.dense_hebbian import ENTROPY
-from replica.models.hopfield import magnetisations
+from replica.models.dense_hebbian_network import ENTROPY
+from replica.models.hopfield_network import magnetisations
 from replica.parameters import Parameter
 from solvers.errors import InputError
 
