@@ -17,6 +17,7 @@ STARTS = ("uninformed", "informed")
 KINDS = {
     "gamp": "replica.simulation.gamp",
     "low-rank amp": "replica.simulation.low_rank",
+    "memories": "replica.simulation.memories",
     "risk": "replica.simulation.risk",
     "spins": "replica.simulation.spins",
     "volume": "replica.simulation.volume",
@@ -44,7 +45,8 @@ def simulate(
     A ``TeacherStudent`` has GAMP, with the output functions of its channel and the denoiser of its prior: a
     vector with a separable one, or a matrix (bilinear sequence regression, quadratic networks). A
     ``SpikedMatrix`` has low-rank AMP. An ``EmpiricalRisk`` is minimised. A ``GaussianField`` of Ising spins
-    has parallel tempering. The solutions of a ``Perceptron`` are counted (Ising weights) or
+    has parallel tempering. Associative memories have heat-bath Monte Carlo, or the dynamics at T = 0, that
+    begins in the state named by ``start``. The solutions of a ``Perceptron`` are counted (Ising weights) or
     sampled by a billiard (spherical ones).
 
     Parameters
@@ -55,17 +57,20 @@ def simulate(
         The size, under either name. A vector has N coordinates (2000 by default) and M = alpha N outputs; a
         matrix d rows (100 by default), L = beta d columns, r = rho d and n = alpha d L; a quadratic network d
         inputs (100), width kappa d and n = alpha d^2; a spike N coordinates (2000), alpha N of v; a risk d
-        weights (500) and n = alpha d; there are N spins (256; 64 or 32 with couplings of three or four); a
-        perceptron has N weights (16 Ising ones, 100 spherical ones) and alpha N patterns. All are rounded to
-        integers (at least 1).
+        weights (500) and n = alpha d; there are N spins (256; 64 or 32 with couplings of three or four; 4000
+        of a Hopfield network, 10000 where patterns are few, 200, 80, 48 in dense networks of order 3, 4, 5);
+        a perceptron has N weights (16 Ising ones, 100 spherical ones) and alpha N patterns. All are rounded
+        to integers (at least 1). Where d is a control parameter the size is N.
     seeds:
         Independent instances; at least 2, for an error bar.
     start:
         "uninformed" or "informed" (near the signal); by default uninformed where the data can leave the
-        prior mean, see ``Simulation.start``. A risk is convex and has no choice of start.
+        prior mean, see ``Simulation.start``. A risk is convex and has no choice of start. Of a memory the
+        name of a state, as for ``solve``.
     max_iterations:
         Iterations allowed to a run: 200 by default, 500 for a spike, 20000 for a risk; the sweeps of spins,
-        2000, those of a billiard, 64; the instances that one run of Ising weights counts, 64.
+        2000 (of memories 400, dense ones 200), those of a billiard, 64; the instances that one run of Ising
+        weights counts, 64.
     tolerance:
         Root mean square move of the estimate, over the standard deviation of the signal, at which a run has
         converged: 1e-4 by default; for a risk relative to the weights, 1e-6.
@@ -88,8 +93,11 @@ def simulate(
         Bad parameters; sizes below 2; data over the memory budget; a model that has no message passing.
     """
     prepare = _prepare(model)
-    if start is not None and start not in STARTS:
-        raise InputError(f"start must be one of {', '.join(STARTS)}, got {start!r}")
+    known = getattr(model, "starts", STARTS)
+    if start is not None and start not in known:
+        raise InputError(f"start must be one of {', '.join(known)}, got {start!r}")
+    if d is not None and any(p.name == "d" for p in model.control_parameters):
+        d, params["d"] = None, d
     exact = validate(model.control_parameters, params)
     whole("seeds", seeds, 2)
     options: dict[str, Any] = {"start": start, "damping": damping, "memory_budget": memory_budget}

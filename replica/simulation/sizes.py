@@ -238,8 +238,45 @@ class PatternSizes:
         return 8 * self.M * (self.M + 2 * self.N)
 
 
+@dataclass(frozen=True)
+class MemorySizes:
+    """The sizes of an associative memory: N spins, patterns besides the condensed ones, how many spins
+    interact, chains that share the patterns.
+    """
+
+    N: int
+    patterns: int
+    order: int
+    chains: int
+
+    @property
+    def ratios(self) -> dict[str, Fraction]:
+        """None follows from the sizes alone: the load has the normalisation of the statement."""
+        return {}
+
+    @property
+    def label(self) -> str:
+        """The size that the others follow from."""
+        return f"N = {self.N}"
+
+    @property
+    def bytes(self) -> int:
+        """Patterns in double precision, with the powers and symmetric functions that dense ones need."""
+        copies = 3 if self.order == 2 else self.order + 2
+        functions = self.chains * (8 * self.N + 4 * self.order * self.patterns)
+        return 8 * (copies * self.N * (self.patterns + 5) + functions)
+
+
 AnySizes: TypeAlias = (
-    Sizes | NetworkSizes | VectorSizes | SpikeSizes | RectangleSizes | RiskSizes | SpinSizes | PatternSizes
+    Sizes
+    | NetworkSizes
+    | VectorSizes
+    | SpikeSizes
+    | RectangleSizes
+    | RiskSizes
+    | SpinSizes
+    | PatternSizes
+    | MemorySizes
 )
 
 
