@@ -101,7 +101,10 @@ def turning(family: Family, start: Point, end: float, parts: float = 20.0, steps
             guesses = ((1 - weight) * y + weight * found, y, found)
             across = ((1 - weight) * tangent + weight * ahead, tangent, ahead)
             return [Turn(g[:-1], (d * unit)[:-1], float(g[-1])) for g, d in zip(guesses, across, strict=True)]
-        y, tangent = found, ahead
+        # an unknown that has grown is measured by its own size from here on
+        grown = np.maximum(unit, np.append(sizes(found[:-1]), 0))
+        ahead *= unit / grown
+        y, tangent, unit = found, ahead / np.linalg.norm(ahead), grown
         length = min(1.5 * length, largest)
     return []
 

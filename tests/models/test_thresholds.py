@@ -130,7 +130,7 @@ def test_where_states_appear():
     found = threshold(THREE, "T", condition="fold", between=(0.6, 0.8), start="informed")
     assert found.value == pytest.approx(T_D, abs=3e-16)
     assert found.error < 1e-13
-    assert found.solution["q1"] == pytest.approx(0.64314360504137, abs=1e-12)
+    assert found.solution["q1"] == pytest.approx(0.64314360504137, abs=1e-11)
     assert found.solution["complexity"] == pytest.approx(0.022672352112385, abs=1e-14)
     assert threshold(THREE, "T", condition="fold", near=0.6).value == pytest.approx(T_D, abs=1e-15)
 
