@@ -17,8 +17,8 @@ import sympy as sp
 from replica.expr.average import DiscreteAverage, GaussianAverage
 from replica.expr.binder import Binder
 from replica.lowering.levels import NestedProgram
+from replica.lowering.precise import PreciseEquations, precise_equations, refined
 from replica.symbols import V, beta, q
-from solvers.errors import InputError
 from solvers.fixed_point.variational import polish
 from solvers.fixed_point.vector import FixedPoint
 from solvers.simulate.threads import blas_threads
@@ -121,19 +121,34 @@ def solve_condensed(
     backend: str | None = None,
 ) -> Solution:
     """The state reached from a start; "global": of all states, that of lowest free energy."""
-    if backend not in (None, "float64") or digits > FLOAT_DIGITS:
-        raise InputError(f"{model.name} is solved in float64: ask for at most 15 digits")
     stated = stated_at(model, exact)
     equations, at = condensed_equations(stated), numbers(model, exact)
     chosen = [name for name, _ in model.states] if start == "global" else [start]
     found = [_state(equations, at, exact, begin(model, stated, name)) for name in chosen]
-    good = [s for s in found if s.outcome.converged]
-    return min(good, key=lambda s: s["f"]) if good else found[0]
+    good = [pair for pair in found if pair[0].outcome.converged]
+    best, jacobian = min(good, key=lambda pair: pair[0]["f"]) if good else found[0]
+    if not good or (digits <= FLOAT_DIGITS and backend in (None, "float64")):
+        return best
+    controls = [1 / exact["T"] if exact["T"] else Fraction(0)]
+    controls += [exact[p.name] for p, _ in model.parameter_symbols()[1:]]
+    return refined(_precise(stated), controls, best, jacobian, max(digits, 18), backend)
+
+
+@lru_cache(maxsize=16)
+def _precise(stated: Any) -> PreciseEquations:
+    equations = condensed_equations(stated)
+    (phi,) = equations.free_entropy.expressions
+    residuals, observables = equations.residuals.expressions, equations.observables.expressions
+    updates = [r + s for r, s in zip(residuals, stated.order_parameters, strict=True)]
+    measured = dict(zip(equations.names, observables, strict=True))
+    return precise_equations(updates, measured, phi, equations.residuals.parameters, equations.unknowns)
 
 
 def _state(
     equations: CondensedEquations, at: list[float], exact: Mapping[str, Fraction], start: np.ndarray
-) -> Solution:
+) -> tuple[Solution, np.ndarray]:
+    """The state, and the Jacobian of the map there."""
+
     def residual(x: np.ndarray, nodes: float = NODES) -> np.ndarray:
         return equations.residuals.run([*at, *x], nodes)
 
@@ -144,13 +159,13 @@ def _state(
         x, passes = _iterated(residual, inside, start)
         point = polish(residual, lambda y: residual(y, NODES / 2), x)
     if not (point.converged and inside(point.x)):
-        return _failed(exact, point)
+        return _failed(exact, point), point.jacobian
     rough, fine = residual(point.x), residual(point.x, 2 * NODES)
     stiffness = float(np.max(np.abs(np.linalg.pinv(np.eye(x.size) - point.jacobian))))
     phis = [float(equations.free_entropy.run([*at, *point.x], k * NODES)[0]) for k in (1, 2)]
     quadrature = max(float(np.max(np.abs(rough - fine))) * stiffness, abs(phis[0] - phis[1]))
     observed = equations.observables.run([*at, *point.x], 2 * NODES)
-    return Solution(
+    solution = Solution(
         values={
             **dict(zip(equations.unknowns, map(float, point.x), strict=True)),
             **dict(zip(equations.names, map(float, observed), strict=True)),
@@ -166,6 +181,7 @@ def _state(
         branches=(float(point.x[0]),),
         evaluations=point.evaluations + passes,
     )
+    return solution, point.jacobian
 
 
 def _iterated(

@@ -129,6 +129,20 @@ def test_hopfield_at_zero_temperature_lies_on_the_closed_curve(y):
     assert solve(hopfield(), start="retrieval", alpha=load, T=0)["m"] == pytest.approx(erf(y), abs=1e-12)
 
 
+def test_as_many_digits_as_asked():
+    # the same curve at y = 2: alpha rounded to 60 digits
+    with mpmath.workdps(70):
+        y = mpmath.mpf(2)
+        load = (mpmath.erf(y) / y - 2 / mpmath.sqrt(mpmath.pi) * mpmath.exp(-(y**2))) ** 2 / 2
+        s = solve(hopfield(), start="retrieval", alpha=mpmath.nstr(load, 60), T=0, digits=50)
+        assert abs(mpmath.mpf(s["m"]) - mpmath.erf(y)) < mpmath.mpf(10) ** -49
+    coarse, fine = (solve(hopfield(), alpha="0.05", T="0.5", digits=d) for d in (20, 40))
+    assert abs(coarse["f"] - fine["f"]) < 1e-19
+    assert fine.errors.total < 1e-39
+    doubles = solve(hopfield(), alpha="0.05", T="0.5")
+    assert abs(float(fine["f"]) - doubles["f"]) < 10 * doubles.errors.total + 1e-15
+
+
 def test_hopfield_glass_appears_at_1_plus_the_root_of_alpha():
     above, below = (solve(hopfield(), start="glass", alpha="0.09", T=T) for T in ("1.32", "1.25"))
     assert above["q"] == pytest.approx(0, abs=1e-6)
@@ -360,5 +374,3 @@ def test_statements_are_refused_with_a_reason():
         solve(multitasking_hebbian(2), d=1, T="0.1")
     with pytest.raises(InputError, match="start must be one of retrieval, glass, global"):
         solve(hopfield(), start="informed", alpha="0.1", T="0.1")
-    with pytest.raises(InputError, match="float64"):
-        solve(hopfield(), alpha="0.1", T="0.1", digits=30)
