@@ -143,11 +143,25 @@ first_order = Rule(
 )
 
 
-def _stationary_response(expr: sp.Expr) -> sp.Expr:
+def response(derivation: Derivation) -> sp.Expr:
+    """V = (1 - q)/T of the innermost overlap at T -> 0, from the derivation of the entropy."""
+    flat, averages = _without_averages(derivation["stationarity in V"].before)
+    return _extremum(flat).xreplace(averages)
+
+
+def _without_averages(expr: sp.Expr) -> tuple[sp.Expr, dict[sp.Basic, sp.Basic]]:
     slots = {e: sp.Dummy() for e in expr.atoms(GaussianAverage)}
-    flat = sp.expand(expr.xreplace(slots))
-    (response,) = sp.roots(sp.Poly(flat.diff(V), V))
-    return sp.factor(flat.subs(V, response)).xreplace({d: e for e, d in slots.items()})
+    return sp.expand(expr.xreplace(slots)), {d: e for e, d in slots.items()}
+
+
+def _extremum(parabola: sp.Expr) -> sp.Expr:
+    (found,) = sp.roots(sp.Poly(parabola.diff(V), V))
+    return found
+
+
+def _stationary_response(expr: sp.Expr) -> sp.Expr:
+    flat, averages = _without_averages(expr)
+    return sp.factor(flat.subs(V, _extremum(flat))).xreplace(averages)
 
 
 def _check_stationary_response(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:

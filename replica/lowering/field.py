@@ -31,6 +31,10 @@ BELIEVED = 1e-7
 """Error of the quadrature in the unknowns beyond which a solution is not given."""
 BROKEN = 1e-12
 """How much breaking must lower the free entropy to be told from rounding."""
+COLD = 0.15
+"""Temperature below which searches start from the ground state, in units of the fields' deviation."""
+UNSTABLE = -1e-4
+"""Replicon below which breaking lowers the free entropy by more than can escape notice."""
 FLOAT_DIGITS = 15
 
 
@@ -109,7 +113,7 @@ def solve_field(
     fewer = solve_field(outer, exact)
     if steps > 1 and fewer.outcome is Outcome.SYMMETRIC:
         return embedded({**fewer.values, "q": fewer["q0"]}, fewer, names[: steps + 1])
-    starts, ceiling, alike = _starts(steps, start), np.inf, np.zeros(0)
+    starts, ceiling, alike = [*_cold(model, exact), *_starts(steps, start)], np.inf, np.zeros(0)
     if fewer.outcome.converged:
         alike = _with_a_level(fewer, steps)
         ceiling = value(alike[len(pinned) :])[0] - BROKEN
@@ -122,7 +126,8 @@ def solve_field(
     if not fewer.outcome.converged:
         return failed(exact)
     if steps == 1:
-        return embedded(fewer.values, fewer, names[: steps + 1])
+        unstable = fewer["replicon"] < UNSTABLE
+        return failed(exact) if unstable else embedded(fewer.values, fewer, names[: steps + 1])
     own = {s.name.replace("_", "") for s in outer.order_parameters}
     values = dict(zip(names, map(float, alike), strict=True))
     values |= {name: value for name, value in fewer.values.items() if name not in own}
@@ -293,6 +298,19 @@ def decouples(model: Any, exact: Mapping[str, Any]) -> bool:
     which would make q_0 = 0 unstable.
     """
     return model.ansatz.steps > 0 and exact["h"] == 0 and model.covariance.diff(q, 2).subs(q, 0) == 0
+
+
+def _cold(model: Any, exact: Mapping[str, Fraction]) -> list[np.ndarray]:
+    """At low temperature, from the ground state: blocks have m = a T replicas, and q = 1 - V T."""
+    steps, temperature = model.ansatz.steps, float(exact["T"])
+    if temperature > COLD * float(model.covariance.diff(q).subs(q, 1)) ** 0.5:
+        return []
+    ground = solve_ground(model.ground_state(), {**exact, "T": Fraction(0)})
+    if ground.outcome is not Outcome.CONVERGED:
+        return []
+    known = list(ground.values.values())
+    last = 1 - min(ground["V"] * temperature, 0.5)
+    return [np.array([*known[:steps], last, *(min(a * temperature, 0.9) for a in known[steps : 2 * steps])])]
 
 
 def _starts(steps: int, start: str) -> list[np.ndarray]:

@@ -1,9 +1,10 @@
 """Nested averages over levels of fields -> numbers: a recursion of functions of one variable, in doubles.
 
 At every level the field is on a line of nodes around the field outside it, so a nest of depth k would cost
-nodes^k.  A level is a function of one variable, the field outside: where that is asked at more points than it
-takes to tabulate the function, it is tabulated (Chebyshev nodes on short panels) and interpolated, so the
-cost grows as k.
+nodes^k.  But a level is a function of one variable, the field outside, and where that is on a uniform lattice
+the nodes around all its points are one lattice again, as fine or finer: every function is computed once at
+each point of it, and averages are sums over windows that slide along, so the cost grows as k.  Where a level
+is too narrow for that, the function is tabulated (Chebyshev nodes on short panels) and interpolated.
 """
 
 # SymPy's annotations say Basic (or a class) for what is an expression:
@@ -14,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import sympy as sp
+from numpy.lib.stride_tricks import sliding_window_view
 
 from replica.expr.average import GaussianAverage
 from replica.expr.binder import Binder
@@ -32,13 +34,25 @@ _DOUBLES = Float64()
 
 
 class _Scope:
-    """The values of one bound field (``var``), what has been computed there, and the scope around it."""
+    """The values of one bound field (``var``), what has been computed there, and the scope around it.
 
-    def __init__(self, parent: _Scope | None, values: Mapping[sp.Symbol, Any]) -> None:
+    ``spacing`` is that of a field on a uniform lattice.  The nodes around the i-th point of the field outside
+    are then those from the ``stride`` i-th on; without a stride they are stored point after point.
+    """
+
+    def __init__(
+        self,
+        parent: _Scope | None,
+        values: Mapping[sp.Symbol, Any],
+        spacing: float | None = None,
+        stride: int | None = None,
+    ) -> None:
         self.parent = parent
         self.values = values
+        self.spacing = spacing
+        self.stride = stride
         self.known: dict[Any, Any] = {}
-        self.inside: dict[Any, tuple[_Scope, np.ndarray]] = {}
+        self.inside: dict[Any, tuple[_Scope, Any]] = {}
 
     def holds(self, expr: sp.Basic) -> bool:
         """Whether an expression depends on the field of this scope."""
@@ -62,6 +76,19 @@ class NestedProgram:
         walk = _Walk(nodes, unit)
         with np.errstate(all="ignore"):
             return np.array([float(walk.value(e, root)) for e in self.expressions])
+
+
+class _Window(NamedTuple):
+    """The weights of the nodes around a mean, and their logarithms: far out the weights underflow."""
+
+    weights: np.ndarray
+    logarithms: np.ndarray
+
+    @classmethod
+    def of(cls, offsets: np.ndarray, variance: float, spacing: float) -> _Window:
+        """Those of a Gaussian density, times the spacing."""
+        logarithms = np.log(spacing / np.sqrt(2 * np.pi * variance)) - offsets**2 / (2 * variance)
+        return cls(np.exp(logarithms), logarithms)
 
 
 class _Walk:
@@ -102,51 +129,82 @@ class _Walk:
         variance = float(self.value(expr.variance, scope))
         if variance <= 0:
             return self.value(_at_mean(expr), scope)
-        table = _tabulated(expr, scope, mean)
-        if table is not None:
+        power = 0.0 if isinstance(expr, GaussianAverage) else float(self.value(expr.power, scope))
+        lattice = self._lattice(expr, scope, mean, variance, power)
+        if lattice is None and _tabulated(expr, scope, mean):
             panels = Panels.over(float(np.min(mean)), float(np.max(mean)), self._panel(expr, scope))
             if 2 * panels.nodes.size < np.size(mean):
                 key = ("table", expr.mean)
                 if key not in scope.inside:
-                    scope.inside[key] = (_Scope(scope.parent, {expr.mean: panels.nodes}), panels.nodes)
+                    values: dict[Any, Any] = {expr.mean: panels.nodes}
+                    scope.inside[key] = (_Scope(scope.parent, values), panels.nodes)
                 found = self.value(expr, scope.inside[key][0])
                 return panels.interpolate(np.asarray(found), mean)
-        power = 0.0 if isinstance(expr, GaussianAverage) else float(self.value(expr.power, scope))
-        inner, weights = self._inside(expr, scope, mean, variance, power)
-        result = self._weighted(expr, inner, weights, power)
+        inner, window = lattice or self._inside(expr, scope, mean, variance, power)
+        result = self._weighted(expr, inner, window, power)
         return result if np.ndim(mean) else result[0]
 
-    def _weighted(self, expr: Any, inner: _Scope, weights: np.ndarray, power: float) -> np.ndarray:
+    def _weighted(self, expr: Any, inner: _Scope, window: _Window, power: float) -> np.ndarray:
         """The average over the last axis."""
         if isinstance(expr, GaussianAverage):
-            return self._grid(expr.body, inner, weights) @ weights
-        phi = power * self._grid(expr.inner, inner, weights)
-        top = phi.max(axis=-1, keepdims=True)
-        tilted = np.exp(phi - top) * weights
-        total = tilted.sum(axis=-1)
+            return self._grid(expr.body, inner, window) @ window.weights
+        key = ("weights", expr.inner, power)
+        if key not in inner.known:
+            inner.known[key] = _tilted(self._grid(expr.inner, inner, window), window, power)
+        law, moment = inner.known[key]
         if isinstance(expr, LogMoment):
-            return (top[..., 0] + np.log(total)) / power
-        return (self._grid(expr.observable, inner, weights) * tilted).sum(axis=-1) / total
+            return moment
+        return np.einsum("ij,ij->i", self._grid(expr.observable, inner, window), law)
+
+    def _spacing(self, expr: Any, scope: _Scope, variance: float, power: float) -> tuple[float, float]:
+        """Nodes at most this far from each other, and how far from the mean they reach."""
+        spread = np.sqrt(variance)
+        reach = REACH + power * spread  # the weight moves the maximum by at most power * variance
+        return min(spread, self._scale(expr, scope)) / self.nodes, reach * spread
+
+    def _lattice(
+        self, expr: Any, scope: _Scope, mean: Any, variance: float, power: float
+    ) -> tuple[_Scope, _Window] | None:
+        """The scope of one lattice for the nodes around every point of the field outside, and the weights in
+        a window; None where the field outside is on none, or where separate nodes would be fewer.
+        """
+        if np.ndim(mean) and (scope.spacing is None or expr.mean not in scope.values):
+            return None
+        if any(np.ndim(scope.values[s]) for s in _free(expr.args[0]) if s in scope.values):
+            return None
+        key = ("lattice", expr.var, expr.mean, expr.variance, power)
+        if key not in scope.inside:
+            widest, reach = self._spacing(expr, scope, variance, power)
+            means = np.atleast_1d(mean)
+            stride = 1 if scope.spacing is None else max(1, int(np.ceil(scope.spacing / widest - 1e-9)))
+            spacing = widest if scope.spacing is None else scope.spacing / stride
+            count, last = np.ceil(reach / spacing), (means.size - 1) * stride
+            if last + 2 * count > means.size * (2 * np.ceil(reach / widest) + 1):
+                return None
+            offsets = spacing * np.arange(-count, count + 1)
+            window = _Window.of(offsets, variance, spacing)
+            points = means[0] + spacing * np.arange(-count, last + count + 1)
+            child = _Scope(_root(scope), {expr.var: points}, spacing, stride)
+            scope.inside[key] = (child, window)
+        return scope.inside[key]
 
     def _inside(
         self, expr: Any, scope: _Scope, mean: Any, variance: float, power: float
-    ) -> tuple[_Scope, np.ndarray]:
+    ) -> tuple[_Scope, _Window]:
         """The scope of the nodes of a level, the same for all averages over one field with one weight."""
         free = _free(expr.args[0])
         others = [s for s, v in scope.values.items() if np.ndim(v) and s in free]
         key = (expr.var, expr.mean, expr.variance, power, *others)
         if key not in scope.inside:
-            spread = np.sqrt(variance)
-            reach = REACH + power * spread  # the weight moves the maximum by at most power * variance
-            density = self.nodes * max(1.0, spread / self._scale(expr, scope))
-            count = int(np.ceil(reach * density))
-            z = np.arange(-count, count + 1) / density
-            weights = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) / density
-            points = np.asarray(mean)[..., None] + spread * z
+            widest, reach = self._spacing(expr, scope, variance, power)
+            count = int(np.ceil(reach / widest))
+            offsets = widest * np.arange(-count, count + 1)
+            window = _Window.of(offsets, variance, widest)
+            points = np.asarray(mean)[..., None] + offsets
             # fields outside that the body sees are repeated along the new axis
-            outer = {s: np.repeat(scope.values[s], z.size) for s in others}
+            outer = {s: np.repeat(scope.values[s], offsets.size) for s in others}
             child = _Scope(_root(scope), {**outer, expr.var: points.ravel()})
-            scope.inside[key] = (child, weights)
+            scope.inside[key] = (child, window)
         return scope.inside[key]
 
     def _panel(self, expr: Any, scope: _Scope) -> float:
@@ -160,10 +218,29 @@ class _Walk:
         spreads = [np.sqrt(max(float(self.value(e.variance, scope)), 0.0)) for e in inside]
         return max(self.unit, 0.7 * min(spreads, default=0.0))
 
-    def _grid(self, body: Any, inner: _Scope, weights: np.ndarray) -> np.ndarray:
+    def _grid(self, body: Any, inner: _Scope, window: _Window) -> np.ndarray:
         values = self.value(body, inner)
         (field,) = list(inner.values.values())[-1:]
-        return np.broadcast_to(values, np.shape(field)).reshape(-1, weights.size)
+        whole = np.broadcast_to(values, np.shape(field))
+        if inner.stride is None:
+            return whole.reshape(-1, window.weights.size)
+        return sliding_window_view(whole, window.weights.size)[:: inner.stride]
+
+
+def _tilted(phi: np.ndarray, window: _Window, power: float) -> tuple[np.ndarray, np.ndarray]:
+    """The weights with the factor exp(power phi), normalised, and (1/power) log of their sum, row by row."""
+    spread = phi.max(axis=-1) - phi.min(axis=-1)
+    if power * np.max(spread) < 1:  # log of nearly 1, over a small power
+        top = phi @ window.weights
+        excess = np.expm1(power * (phi - top[:, None]))
+        tilted = (1 + excess) * window.weights
+        moment = top + np.log1p(excess @ window.weights) / power
+    else:
+        exponent = power * phi + window.logarithms
+        top = exponent.max(axis=-1)
+        tilted = np.exp(exponent - top[:, None])
+        moment = (top + np.log(tilted.sum(axis=-1))) / power
+    return tilted / tilted.sum(axis=-1, keepdims=True), moment
 
 
 def _root(scope: _Scope) -> _Scope:

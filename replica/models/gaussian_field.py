@@ -237,8 +237,13 @@ class GroundState:
         return _ground_entropy(self.model)
 
     def observables(self) -> dict[str, sp.Expr]:
-        """The entropy of Ising spins; negative where more steps are needed."""
-        return {} if self.model.spins == "spherical" else {"entropy": self.entropy().result}
+        """The entropy of Ising spins, negative where more steps are needed; V = (1 - q)/T of the innermost
+        overlap.
+        """
+        if self.model.spins == "spherical":
+            return {}
+        derivation = self.entropy()
+        return {"entropy": derivation.result, "V": ground_entropy_rules.response(derivation)}
 
 
 def sherrington_kirkpatrick(ansatz: Any = None) -> GaussianField:
