@@ -23,6 +23,7 @@ import sympy as sp
 from replica.action import FieldAverage, MatrixFunction, covariance_of
 from replica.derivation import Comparison, Kind, Rule
 from replica.expr.binder import Binder
+from replica.overlap_function import ORDER, FunctionMatrix
 from replica.overlaps import HierarchicalMatrix, ParisiMatrix, PlantedMatrix, ReplicaSymmetricMatrix
 from replica.parameters import Parameter, parse_number
 from replica.symbols import n
@@ -101,6 +102,36 @@ def OneStepRSB(m: Any = None) -> KStepRSB:
 
 
 @dataclass(frozen=True)
+class FullRSB:
+    """Blocks inside blocks, infinitely many times: a function x(q) in place of overlaps and sizes of blocks.
+
+    x(q) is the number of replicas that overlap with a given one by more than q; at n -> 0 it is the share of
+    pairs that overlap by at most q, 0 below the smallest overlap q_min.  G. Parisi, J. Phys. A 13 (1980)
+    L115.
+
+    >>> n, q = sp.symbols("n q")
+    >>> FullRSB().matrix(n, 1, q).row_sum(lambda entry: entry).subs(n, 0)
+    OverlapIntegral(x(q), q, q_min, 1)
+    """
+
+    name: ClassVar[str] = "full replica symmetry breaking"
+    blocks: ClassVar[tuple[sp.Symbol, ...]] = ()
+    stationary_blocks: ClassVar[tuple[sp.Symbol, ...]] = ()
+
+    def overlaps(self, overlap: sp.Symbol) -> tuple[sp.Symbol, ...]:
+        """The smallest overlap; x(q) holds the others."""
+        return (sp.Symbol(f"{overlap.name}_min", **overlap.assumptions0),)
+
+    def matrix(
+        self, size: sp.Expr, diagonal: sp.Expr | int, overlap: sp.Symbol, entry: Any = None
+    ) -> FunctionMatrix:
+        """Overlaps of ``size`` replicas, ``diagonal`` with themselves, or ``entry``, a function of them."""
+        (lowest,) = self.overlaps(overlap)
+        shown = overlap if entry is None else entry
+        return FunctionMatrix(size, sp.sympify(diagonal), shown, overlap, lowest, ORDER(overlap))
+
+
+@dataclass(frozen=True)
 class ReplicaSymmetric:
     """All replicas are alike: any two of them have the same overlap.
 
@@ -155,13 +186,15 @@ class BayesOptimal:
         return tuple({n: size} for size in (1, 3, 5))
 
 
-def by_name(name: str) -> ReplicaSymmetric | KStepRSB:
-    """The ansatz that the command line calls rs, 1rsb, 2rsb, ...; InputError otherwise."""
+def by_name(name: str) -> ReplicaSymmetric | KStepRSB | FullRSB:
+    """The ansatz that the command line calls rs, 1rsb, 2rsb, ..., fullrsb; InputError otherwise."""
     if name == "rs":
         return ReplicaSymmetric()
+    if name == "fullrsb":
+        return FullRSB()
     if name[:-3].isdecimal() and name.endswith("rsb"):
         return KStepRSB(int(name[:-3]))
-    raise InputError(f"the ansatz must be rs, 1rsb, 2rsb, ..., not {name!r}")
+    raise InputError(f"the ansatz must be rs, 1rsb, 2rsb, ..., fullrsb, not {name!r}")
 
 
 Ansatz = ReplicaSymmetric | KStepRSB | BayesOptimal
@@ -189,7 +222,7 @@ def insert(
             )
             left, right = (e.subs(sizes) for e in (entries, result))
             at = {
-                symbol: sp.Rational(3 + 2 * k, 10 + k)
+                symbol: sp.Rational(3 + 2 * k, 40 + k)
                 for k, symbol in enumerate(sorted(left.free_symbols | right.free_symbols, key=str))
             }
             comparisons.append(

@@ -163,7 +163,7 @@ def _sweep_points(
         return dims, np.array(flat, dtype=float).reshape(shape)
 
     outcomes = [s.outcome.value for s in solved] + ["not computed: interrupted"] * len(missing)
-    data: dict[str, Any] = {name: variable(lambda s, n=name: s.values[n]) for name in names}
+    data: dict[str, Any] = {name: variable(lambda s, n=name: s.values.get(n, np.nan)) for name in names}
     data["free_entropy"] = variable(lambda s: s.free_entropy)
     data["residual"] = variable(lambda s: s.residual)
     data["error"] = variable(lambda s: s.errors.total)

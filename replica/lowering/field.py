@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from replica import field_rules
-from replica.ansatz import KStepRSB, ReplicaSymmetric
+from replica.ansatz import FullRSB, KStepRSB, ReplicaSymmetric
 from replica.lowering.levels import NestedProgram
 from replica.symbols import beta, h, q, q_hat
 from solvers.continuation.crossing import zeros
@@ -85,6 +85,10 @@ def solve_field(
     """
     if backend not in (None, "float64") or digits > FLOAT_DIGITS:
         raise InputError("spins with Gaussian energies are solved in float64: ask for at most 15 digits")
+    if isinstance(model.ansatz, FullRSB):
+        from replica.lowering.full import solve_full
+
+        return solve_full(model, exact)
     if exact["T"] == 0:
         return solve_ground(model.ground_state(), exact)
     equations, steps = field_equations(model), model.ansatz.steps

@@ -8,12 +8,12 @@ the fourth power of the number of steps, so two numbers of steps give an estimat
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from solvers.fixed_point.monotone import Minimum, minimise_monotone
-from solvers.fixed_point.parisi import Functional, Levels, Moments
+from solvers.fixed_point.parisi import AnyFunctional, Moments
 from solvers.fixed_point.vector import solve_map
 
 COARSE = 24
@@ -21,7 +21,7 @@ COARSE = 24
 FLAT = 1e-4
 """Distance from 0 and from 1 within which a coarse x is the limit."""
 PROBE = 1e-5
-"""Change of an end for the derivative of its equation."""
+"""Change of an end, over its distance from 1, for the derivative of its equation."""
 ENDS = 1e-11
 """Residual |E (dphi/dw)^2 - q| at an end at which it is found."""
 
@@ -45,16 +45,16 @@ class Broken(NamedTuple):
 class _Search:
     """Minima on a number of steps between ends, each started from the one before."""
 
-    def __init__(self, functional: Functional, steps: int, x: Callable[[np.ndarray], np.ndarray]) -> None:
+    def __init__(self, functional: AnyFunctional, steps: int, x: Callable[[np.ndarray], np.ndarray]) -> None:
         self.functional = functional
         self.steps = steps
         self.guess = x
         self.last: np.ndarray | None = None
         self.evaluations = 0
 
-    def minimum(self, low: float, high: float) -> tuple[Levels, Minimum]:
+    def minimum(self, low: float, high: float) -> tuple[Any, Minimum]:
         """The step function of smallest value between these ends."""
-        levels = Levels(self.functional, self.functional.edges(low, high, self.steps))
+        levels = self.functional.levels(self.functional.edges(low, high, self.steps))
         start = self.last if self.last is not None else _guessed(levels, self.guess)
         found = minimise_monotone(_function(levels), start)
         self.last = found.x
@@ -62,7 +62,7 @@ class _Search:
         return levels, found
 
 
-def _function(levels: Levels) -> Callable[[np.ndarray], tuple[float, np.ndarray, Callable[[], np.ndarray]]]:
+def _function(levels: Any) -> Callable[[np.ndarray], tuple[float, np.ndarray, Callable[[], np.ndarray]]]:
     def function(x: np.ndarray) -> tuple[float, np.ndarray, Callable[[], np.ndarray]]:
         state = levels.at(x)
         return state.value, state.gradient, lambda: levels.hessian(state)
@@ -70,17 +70,17 @@ def _function(levels: Levels) -> Callable[[np.ndarray], tuple[float, np.ndarray,
     return function
 
 
-def _guessed(levels: Levels, guess: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def _guessed(levels: Any, guess: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     middles = (levels.edges[1:] + levels.edges[:-1]) / 2
     own = [(1 + levels.edges[-1]) / 2] if levels.functional.frozen else []
     return np.maximum.accumulate(guess(np.append(middles, own)))
 
 
-def coarse_interval(functional: Functional) -> tuple[float, float, Callable[[np.ndarray], np.ndarray]]:
+def coarse_interval(functional: AnyFunctional) -> tuple[float, float, Callable[[np.ndarray], np.ndarray]]:
     """Roughly q_min, q_max and x(q), from steps over all of [0, 1] with x <= 1."""
     top = 1.0
     for _ in range(6):
-        levels = Levels(functional, functional.edges(0.0, top, COARSE))
+        levels = functional.levels(functional.edges(0.0, top, COARSE))
         found = minimise_monotone(_function(levels), np.linspace(0.1, 0.9, COARSE), ceiling=1.0)
         edges, x = levels.edges, found.x
         below = np.flatnonzero(x < 1 - FLAT)
@@ -103,7 +103,7 @@ def _interpolated(points: np.ndarray, values: np.ndarray) -> Callable[[np.ndarra
     return lambda q: np.interp(q, points, values)
 
 
-def fully_broken(functional: Functional, steps: int, start: Broken | None = None) -> Broken:
+def fully_broken(functional: AnyFunctional, steps: int, start: Broken | None = None) -> Broken:
     """The minimum over this many steps; ``start`` is one with fewer."""
     frozen, pinned = functional.frozen, functional.unbiased
     if start is not None:
@@ -134,7 +134,8 @@ def fully_broken(functional: Functional, steps: int, start: Broken | None = None
 
     def equations(unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         here = excess(unknown)
-        columns = [(excess(unknown - PROBE * e) - here) / -PROBE for e in np.eye(len(free))]
+        steps_down = PROBE * (1 - unknown)
+        columns = [(here - excess(unknown - d)) / d.sum() for d in np.diag(steps_down)]
         return unknown + here, np.eye(len(free)) + np.array(columns).T
 
     point = None

@@ -36,10 +36,14 @@ def minimise_monotone(
     function: Function,
     start: np.ndarray,
     ceiling: float | None = None,
-    tolerance: float = 1e-15,
+    tolerance: float = 1e-18,
     steps: int = 40,
 ) -> Minimum:
-    """From a start; ``ceiling`` bounds the last number.  ``tolerance`` is for the decrease, absolute."""
+    """From a start; ``ceiling`` bounds the last number.
+
+    Ends where the decrease is below the tolerance, absolute, or below 1000 times it and no longer falling: at
+    rounding.
+    """
     x = np.array(start, dtype=float)
     value, gradient, hessian = function(x)
     evaluations, decrease = 1, np.inf
@@ -49,8 +53,8 @@ def minimise_monotone(
             break
         step = target - x
         slope = float(gradient @ step)
-        decrease = max(-slope / 2, 0.0)
-        if decrease < tolerance:
+        before, decrease = decrease, max(-slope / 2, 0.0)
+        if decrease < tolerance or before / 4 < decrease < 1e3 * tolerance:
             return Minimum(x, value, decrease, True, evaluations)
         length, found = 1.0, None
         while length > 1e-3:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.polynomial import polynomial
@@ -29,7 +29,7 @@ from scipy.special import log_ndtr
 
 from solvers.quadrature.dilated import PER_WIDTH, REACH, Dilation, dilation, interpolation
 
-FINEST = 0.25
+FINEST = 0.15
 """Largest spacing of nodes, over the scale of the level."""
 RANGE, FROZEN_RANGE = 19.0, 12.0
 """Field over the scale beyond which phi is |w| plus a constant to 1e-16: tanh, an error function at T = 0."""
@@ -88,6 +88,30 @@ class Functional:
     def unbiased(self) -> bool:
         """Whether the field vanishes at q = 0, so that x > 0 from there on."""
         return self.mean == 0 and self.variance[0] == 0
+
+    def split(self, low: float, high: float, parts: int | None) -> np.ndarray:
+        """All edges of a division of [low, high] but the last; none of an interval so short that no step in
+        it counts.
+        """
+        ends = self.scale(np.array([low, high]))
+        if parts is None and ends[0] - ends[1] < SHORT * ends[1]:
+            return np.zeros(0)
+        count = parts or int(np.clip((ends[0] / ends[1] - 1) / 0.02, 1, 16))
+        found = self.overlap(np.linspace(ends[0], ends[1], count + 1))[:-1]
+        found[0] = low
+        return found
+
+    def closing(self, high: float) -> float:
+        """The last edge of a division of all of [0, 1], of which ``high`` was the last edge."""
+        return 1.0
+
+    def levels(self, edges: np.ndarray) -> Levels:
+        """Step functions on these edges."""
+        return Levels(self, edges)
+
+
+SHORT = 1e-4
+"""Relative change of the scale over an interval that needs no step of its own."""
 
 
 class State(NamedTuple):
@@ -334,38 +358,49 @@ def _kink(w: np.ndarray, s: float, a: float) -> _Innermost:
     )
 
 
-SHORT = 1e-4
-"""Relative change of the scale over an interval that needs no step of its own."""
+class AnyFunctional(Protocol):
+    """What ``gap`` and ``solvers.fixed_point.breaking`` need of a functional."""
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the temperature is 0."""
+        ...
+
+    @property
+    def unbiased(self) -> bool:
+        """Whether the field vanishes at q = 0, so that x > 0 from there on."""
+        ...
+
+    def edges(self, low: float, high: float, steps: int) -> np.ndarray:
+        """Overlaps between which x is constant."""
+        ...
+
+    def split(self, low: float, high: float, parts: int | None) -> np.ndarray:
+        """All edges of a division of [low, high] but the last."""
+        ...
+
+    def closing(self, high: float) -> float:
+        """The last edge of a division of all of [0, 1]."""
+        ...
+
+    def levels(self, edges: np.ndarray) -> Any:
+        """Step functions on these edges: value, gradient, Hessian and moments."""
+        ...
 
 
-def gap(functional: Functional, edges: np.ndarray, x: np.ndarray, parts: int = 4) -> float:
+def gap(functional: AnyFunctional, edges: np.ndarray, x: np.ndarray, parts: int = 4) -> float:
     """How far a step function is from the infimum over all functions, at most.
 
     The functional is convex, so Phi(y) >= Phi(x) + int g (y - x) for its gradient g; over steps from 0 to 1
     at any overlap, of which every y is a mixture, the right side has the minimum Phi(x) - gap.  The gradient
     is taken on ``parts`` pieces of each step and on [0, 1] outside.
     """
-    finer = [_split(functional, a, b, parts) for a, b in pairwise(edges)]
-    below, above = _split(functional, 0.0, edges[0], None), _split(functional, edges[-1], 1.0, None)
+    finer = [functional.split(a, b, parts) for a, b in pairwise(edges)]
+    below, above = functional.split(0.0, edges[0], None), functional.split(edges[-1], 1.0, None)
     cells = [below, *finer, above]
-    values = [0.0, *x, 1.0]
-    full = np.concatenate([*cells, [1.0 if above.size else edges[-1]]])
-    full[0] = 0.0 if below.size else edges[0]
-    levels = Levels(functional, full)
-    steps = np.repeat(values, [len(c) for c in cells])
-    gradient = levels.at(steps).gradient
+    last = functional.closing(edges[-1]) if above.size else edges[-1]
+    full = np.concatenate([*cells, [last]])
+    steps = np.repeat([0.0, *x, 1.0], [len(c) for c in cells])
+    gradient = functional.levels(full).at(steps).gradient
     tails = np.append(np.cumsum(gradient[::-1])[::-1], 0.0)
     return float(gradient @ steps - tails.min())
-
-
-def _split(functional: Functional, low: float, high: float, parts: int | None) -> np.ndarray:
-    """All edges of a division of [low, high] but the last; none of an interval so short that no step in it
-    counts.
-    """
-    ends = functional.scale(np.array([low, high]))
-    if parts is None and ends[0] - ends[1] < SHORT * ends[1]:
-        return np.zeros(0)
-    count = parts or int(np.clip((ends[0] / ends[1] - 1) / 0.02, 1, 16))
-    found = functional.overlap(np.linspace(ends[0], ends[1], count + 1))[:-1]
-    found[0] = low
-    return found
