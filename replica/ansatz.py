@@ -117,6 +117,7 @@ class FullRSB:
     name: ClassVar[str] = "full replica symmetry breaking"
     blocks: ClassVar[tuple[sp.Symbol, ...]] = ()
     stationary_blocks: ClassVar[tuple[sp.Symbol, ...]] = ()
+    steps: ClassVar[float] = float("inf")
 
     def overlaps(self, overlap: sp.Symbol) -> tuple[sp.Symbol, ...]:
         """The smallest overlap; x(q) holds the others."""

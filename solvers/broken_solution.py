@@ -51,6 +51,6 @@ class BrokenSolution(Solution):
         How much Phi may lie above its infimum over all functions, from convexity; None at zero temperature.
     """
 
-    profile: Profile = field(default_factory=lambda: Profile(np.zeros(1), np.zeros(0)))
+    profile: Profile = field(default_factory=lambda: Profile(np.zeros(1), np.zeros(0)), repr=False)
     uncertainty: Mapping[str, float] = field(default_factory=dict)
     bound: float | None = None

@@ -337,6 +337,8 @@ def _ground_derivation(model: GaussianField) -> Derivation:
 
 @lru_cache(maxsize=64)
 def _ground_entropy(model: GaussianField) -> Derivation:
+    if isinstance(model.ansatz, FullRSB):
+        raise InputError("the entropy of ground states is derived for a number of steps")
     return ground_entropy_rules.ground_entropy(model.ansatz, model.derive().result)
 
 
