@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from replica.parameters import check_names, parse_grid, parse_number, validate, with_given
+from replica.parameters import check_names, parse_grid, parse_number, unknown, validate, with_given
 from solvers.errors import InputError, NotConvergedError
 
 _EXAMPLES = """\
@@ -191,6 +191,10 @@ def _build(arguments: argparse.Namespace) -> tuple[Any, dict[str, str]]:
     return model, {name: value for name, value in given.items() if name not in allowed}
 
 
+def _names(model: Any) -> list[str]:
+    return [parameter.name for parameter in model.control_parameters]
+
+
 def _models(_: argparse.Namespace) -> None:
     from replica import models
 
@@ -205,7 +209,13 @@ def _derive(arguments: argparse.Namespace) -> None:
     from replica.report import latex_report, markdown_report
 
     path = arguments.to and cli_output.writable(arguments.to, cli_output.DOCUMENT_SUFFIXES)
-    model = models.build(arguments.model, _assignments(arguments.assignments))
+    given = _assignments(arguments.assignments)
+    options = models.OPTIONS.get(arguments.model, {})
+    plain = models.build(arguments.model, {name: value for name, value in given.items() if name in options})
+    model = with_given(plain, given)
+    for name in given:
+        if name not in options and name not in set(_names(model)) - set(_names(plain)):
+            raise InputError(unknown("option", name, list(options)))
     text = latex_report(model) if path and path.suffix == ".tex" else markdown_report(model)
     if path:
         cli_output.write_text(path, text)

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from replica.ansatz import FullRSB
 from replica.lowering.field import NODES, arguments, decouples, field_equations
 from solvers.continuation.family import Family
+from solvers.errors import InputError
 
 
 def field_family(model: Any, parameter: str, params: Mapping[str, Fraction]) -> Family:
@@ -17,6 +19,10 @@ def field_family(model: Any, parameter: str, params: Mapping[str, Fraction]) -> 
 
     ``params`` are the other control parameters.  q_0 = 0 is no unknown where blocks decouple.
     """
+    if params.get("T") == 0:
+        raise InputError("thresholds of spins with Gaussian energies need T > 0")
+    if isinstance(model.ansatz, FullRSB):
+        raise InputError("thresholds of full breaking are not looked for: give an ansatz with steps")
     equations = field_equations(model)
     order = [p.name for p in model.control_parameters]
     names = tuple(s.name.replace("_", "") for s in model.order_parameters)

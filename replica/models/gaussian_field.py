@@ -175,6 +175,12 @@ class GaussianField:
         """The free energy of these states: d(m f)/dm."""
         return complexity_rules.state_free_energy(self.ansatz, self.derive().result)
 
+    def further_derivations(self) -> tuple[Derivation, ...]:
+        """The number of states and their free energy, where m is given."""
+        if self.ansatz.blocks == self.ansatz.stationary_blocks:
+            return ()
+        return self.complexity(), self.state_free_energy()
+
     def observables(self) -> dict[str, sp.Expr]:
         """Free energy f, energy e = -dPhi/dbeta at fixed overlaps, entropy; the mean square of the overlap of
         two configurations, an average over pairs of replicas at n -> 0; the replicon of each overlap,
