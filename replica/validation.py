@@ -210,7 +210,7 @@ def validate(
     model: Any,
     *,
     N: int | None = None,
-    d: int | None = None,
+    d: Any = None,
     seeds: int = 8,
     progress: Progress | None = None,
     **options: Any,

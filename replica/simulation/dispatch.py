@@ -29,7 +29,7 @@ def simulate(
     model: Any,
     *,
     N: int | None = None,
-    d: int | None = None,
+    d: Any = None,
     seeds: int = 8,
     start: str | None = None,
     max_iterations: int | None = None,
