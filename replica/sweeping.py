@@ -193,6 +193,8 @@ def solve_one(
         from replica.lowering.field import solve_field as solve_several
     elif model.solver == "condensed":
         from replica.lowering.condensed import solve_condensed as solve_several
+    elif model.solver == "volume":
+        from replica.lowering.perceptron import solve_volume as solve_several
     else:
         from replica.lowering.risk import solve_risk as solve_several
 

@@ -73,7 +73,11 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "hopfield": {"patterns": ("1", "3", "5", "2", "4")},
     "multitasking": {"K": ("2", "1", "3", "4", "5")},
     "glm": {"prior": _PRIORS, "channel": _CHANNELS},
-    "perceptron": {"weights": _SPINS, "constraint": ("margin", "interval", "probit")},
+    "perceptron": {
+        "weights": _SPINS,
+        "constraint": ("margin", "interval", "probit"),
+        "ansatz": ("rs", "1rsb", "2rsb", "3rsb"),
+    },
     "pspin": {"p": tuple(map(str, range(3, 11))), "spins": _SPINS, "ansatz": _ANSATZE},
     "quadratic": {"channel": tuple(c for c in _CHANNELS if c not in _WITH_KAPPA)},
     "risk": {

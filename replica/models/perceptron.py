@@ -33,18 +33,19 @@ from typing import Any, ClassVar
 
 import sympy as sp
 
-from replica import field_rules, perceptron_limits, perceptron_rules, perceptron_stability
-from replica.ansatz import ReplicaSymmetric
+from replica import field_rules, perceptron_levels, perceptron_limits, perceptron_rules, perceptron_stability
+from replica.ansatz import KStepRSB, ReplicaSymmetric
 from replica.derivation import Derivation
 from replica.expr.average import GaussianAverage
+from replica.expr.recursion import by_name
 from replica.field_action import ISING, SPHERICAL
 from replica.free_entropy import FreeEntropy
 from replica.ingredients.channels import CHANNELS, Channel, MarginStep
 from replica.observables import PHI, Observable
 from replica.parameters import Parameter, unknown
-from replica.perceptron_action import ReplicatedVolume
+from replica.perceptron_action import LogChance, ReplicatedVolume
 from replica.saddle_point import Cycle, SaddlePoint
-from replica.symbols import alpha, h, n, parameter_symbol, q, q_hat
+from replica.symbols import V, alpha, h, n, omega, parameter_symbol, q, q_hat
 from solvers.errors import InputError
 
 WEIGHTS = {"ising": ISING, "spherical": SPHERICAL}
@@ -53,7 +54,7 @@ RATE = Parameter("alpha", "alpha", "patterns per weight, M/N", Fraction(0), lowe
 
 @dataclass(frozen=True, init=False)
 class Perceptron:
-    r"""The volume of weights that satisfy random constraints, replica-symmetric.
+    r"""The volume of weights that satisfy random constraints.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ class Perceptron:
     constraint:
         A channel with the output 1, or its name: "margin", "interval", "probit".
     ansatz:
-        ``ReplicaSymmetric()``.
+        ``ReplicaSymmetric()``; for spherical weights also ``KStepRSB(k)``.
 
     Raises
     ------
@@ -75,13 +76,12 @@ class Perceptron:
 
     weights: str
     constraint: Channel
-    ansatz: ReplicaSymmetric
+    ansatz: ReplicaSymmetric | KStepRSB
 
     name: ClassVar[str] = "perceptron"
     title: ClassVar[str] = "Perceptron"
     reference: ClassVar[str] = "E. Gardner, J. Phys. A 21 (1988) 257"
     default_start: ClassVar[str] = "uninformed"
-    solver: ClassVar[str] = "pair"
     simulation: ClassVar[str] = "volume"
     second_moment: ClassVar[sp.Expr] = sp.S.One
 
@@ -89,7 +89,7 @@ class Perceptron:
         self,
         weights: str = "ising",
         constraint: Channel | str | None = None,
-        ansatz: ReplicaSymmetric | None = None,
+        ansatz: ReplicaSymmetric | KStepRSB | None = None,
     ) -> None:
         if weights not in WEIGHTS:
             raise InputError(unknown("weights", weights, list(WEIGHTS)))
@@ -101,11 +101,27 @@ class Perceptron:
         if not isinstance(chosen, Channel) or not _admits_one(chosen):
             raise InputError(f"a constraint is a channel with 1 among finitely many outputs, not {chosen!r}")
         ansatz = ReplicaSymmetric() if ansatz is None else ansatz
-        if not isinstance(ansatz, ReplicaSymmetric):
-            raise InputError(f"the ansatz must be ReplicaSymmetric(), not {ansatz!r}")
+        if not isinstance(ansatz, ReplicaSymmetric | KStepRSB):
+            raise InputError(f"the ansatz must be ReplicaSymmetric() or KStepRSB(steps), not {ansatz!r}")
+        if ansatz.steps and weights == "ising":
+            raise InputError("steps of replica symmetry breaking are derived for spherical weights")
         object.__setattr__(self, "weights", weights)
         object.__setattr__(self, "constraint", chosen)
         object.__setattr__(self, "ansatz", ansatz)
+
+    def with_ansatz(self, ansatz: ReplicaSymmetric | KStepRSB) -> Perceptron:
+        """The same weights and constraint under another ansatz."""
+        return Perceptron(self.weights, self.constraint, ansatz)
+
+    @property
+    def solver(self) -> str:
+        """One overlap and its conjugate; with steps the minimum over overlaps and blocks."""
+        return "volume" if self.ansatz.steps else "pair"
+
+    @property
+    def order_parameters(self) -> tuple[sp.Symbol, ...]:
+        """The overlaps from the outermost, then the sizes of the blocks."""
+        return (*self.ansatz.overlaps(q), *self.ansatz.blocks)
 
     @property
     def control_parameters(self) -> tuple[Parameter, ...]:
@@ -137,7 +153,7 @@ class Perceptron:
         derivation = self.derive()
         return FreeEntropy(
             derivation.result,
-            (q,),
+            self.order_parameters,
             (q_hat,) if self.weights == "ising" else (),
             tuple(s for _, s in self.parameter_symbols()),
             "extremum over q and q_hat: an infimum over q at n -> 0",
@@ -160,6 +176,8 @@ class Perceptron:
         """alpha_c in closed form where there is one: spherical weights (q -> 1), Ising weights with an even
         constraint (Phi = 0 at q = 0); else None.
         """
+        if self.ansatz.steps:
+            raise InputError("the capacity is derived for ReplicaSymmetric()")
         if self.weights == "spherical":
             return perceptron_limits.one_solution_left(self.derive().result)
         return self.annealed_capacity() if self._even else None
@@ -208,7 +226,11 @@ def _derivation(model: Perceptron) -> Derivation:
     ]
     if kind == ISING:
         rules.append(field_rules.site_fields(ansatz))
-    rules += [perceptron_rules.n_to_zero, perceptron_rules.insert_constraint(model.constraint)]
+    rules.append(perceptron_rules.n_to_zero)
+    if ansatz.steps:
+        rules += [perceptron_levels.name_levels, perceptron_levels.insert_constraint(model.constraint)]
+    else:
+        rules.append(perceptron_rules.insert_constraint(model.constraint))
     if kind == ISING:
         rules.append(field_rules.name_levels)
     for rule in rules:
@@ -223,6 +245,13 @@ def _weights_part(model: Perceptron) -> sp.Expr:
 
 @lru_cache(maxsize=64)
 def _saddle_point(model: Perceptron) -> SaddlePoint:
+    if model.ansatz.steps:
+        phi = model.derive()["the recursion over levels"].after
+        conditions = tuple((s, perceptron_levels.stationary(phi, s)) for s in model.order_parameters)
+        short = [(s, *by_name(e)) for s, e in conditions]
+        definitions = {s: e for s, e, _ in short} | {a: b for _, _, named in short for a, b in named}
+        definitions[LogChance(omega, V, 0)] = model.constraint.log_evidence(sp.S.One, omega, V)
+        return SaddlePoint((), (), tuple(definitions.items()), conditions)
     weights = _weights_part(model)
     if model.weights == "ising":
         overlap = field_rules.overlap_equation(weights, q, q_hat)
@@ -246,6 +275,10 @@ def _cycle(model: Perceptron) -> Cycle:
 
 @lru_cache(maxsize=64)
 def _observables(model: Perceptron) -> dict[str, Any]:
+    if model.ansatz.steps:
+        phi = model.derive()["the recursion over levels"].after
+        found = perceptron_levels.replicons(model, phi)
+        return {f"replicon{i}": value for i, value in enumerate(found)}
     matrix = model.ansatz.matrix(n, 1, q)
     spherical = model.weights == "spherical"
     (field,) = field_rules.shared_fields(1)

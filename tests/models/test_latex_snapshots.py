@@ -33,6 +33,7 @@ AROUND = {
     ("risk", "penalty"): {"teacher": "gaussian", "loss": "square"},
     ("risk", "teacher_prior"): {"teacher": "gaussian", "loss": "square"},
     ("field", "spins"): {"covariance": "q^2/2+q^3/4"},
+    ("perceptron", "ansatz"): {"weights": "spherical"},
     ("field", "ansatz"): {"covariance": "q^2/2+q^3/4"},
 }
 """Other options than the defaults, with which one option goes through its values."""

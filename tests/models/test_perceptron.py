@@ -16,7 +16,7 @@ from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr
 
 from replica import capacity, checks, sweep
-from replica.ansatz import OneStepRSB, ReplicaSymmetric
+from replica.ansatz import BayesOptimal, KStepRSB, OneStepRSB, ReplicaSymmetric
 from replica.api import solve
 from replica.cli import main
 from replica.ingredients.channels import Channel, GaussianNoise, Probit, Sign
@@ -328,6 +328,70 @@ def test_the_line_of_almeida_and_thouless():
     assert above["replicon"] < 0
 
 
+# -- steps of replica symmetry breaking: spherical weights, negative margin --
+
+BROKEN = Perceptron("spherical", ansatz=OneStepRSB())
+
+
+@pytest.mark.slow
+def test_every_step_of_one_step_verifies():
+    derivation = BROKEN.derive()
+    assert len(derivation.verify()) >= 15
+    compile_latex("\n".join(part.body_latex() for part in (derivation, BROKEN.saddle_point())))
+    for name in ("the recursion over levels", "probability of the constraint"):
+        step = derivation[name]
+        with pytest.raises(ArithmeticError):
+            type(step)(step.before, step.after + alpha / 7, step.rule).verify()
+
+
+def one_step_volume(rate, margin, outer, inner, block):
+    """Phi of one step, written by hand with Gauss-Hermite sums."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(160)
+    weights = weights / weights.sum()
+    shared = math.sqrt(outer) * nodes[:, None] + math.sqrt(inner - outer) * nodes
+    log_chance = log_ndtr((shared - margin) / math.sqrt(1 - inner))
+    pattern = weights @ np.log(np.exp(block * log_chance) @ weights) / block
+    last, first = 1 - inner, 1 - inner + block * (inner - outer)
+    weight = math.log(last) / 2 + math.log(first / last) / (2 * block) + outer / (2 * first)
+    return weight + rate * pattern
+
+
+def test_one_step_against_a_minimum_by_hand():
+    """Stationary and minimal in the overlaps and the block, below the symmetric solution; unstable still."""
+    solution = solve(BROKEN, alpha=10, kappa=-1)
+    symmetric = solve(Perceptron("spherical"), alpha=10, kappa=-1)
+    at = np.array([solution[name] for name in ("q0", "q1", "m")])
+    assert solution.outcome is Outcome.CONVERGED
+    assert solution.free_entropy == pytest.approx(one_step_volume(10, -1, *at), abs=1e-9)
+    for k in range(3):
+        step = 1e-4 * np.eye(3)[k]
+        below, here, above = (one_step_volume(10, -1, *(at + s * step)) for s in (-1, 0, 1))
+        assert abs(above - below) / 2e-4 < 1e-5
+        assert k == 2 or above + below > 2 * here
+    assert solution.free_entropy < symmetric.free_entropy - 0.01
+    assert symmetric["replicon"] < solution["replicon1"] < 0
+    assert solution.errors.total < 1e-8
+
+
+@pytest.mark.slow
+def test_two_steps_lie_lower_and_are_less_unstable():
+    one, two = (solve(BROKEN.with_ansatz(KStepRSB(k)), alpha=10, kappa=-1) for k in (1, 2))
+    assert two.free_entropy < one.free_entropy - 1e-5
+    assert one["replicon1"] < two["replicon2"] < 0
+    assert two["q0"] < one["q0"] < two["q1"] < one["q1"] < two["q2"]
+
+
+def test_where_symmetry_holds_one_step_finds_it_and_beyond_its_capacity_nothing():
+    symmetric, one = (solve(m, alpha=5, kappa=-1) for m in (Perceptron("spherical"), BROKEN))
+    assert one.outcome is Outcome.SYMMETRIC
+    assert one["q1"] == pytest.approx(symmetric["q"], abs=1e-6)
+    assert one["replicon0"] == pytest.approx(symmetric["replicon"], abs=1e-6)
+    with pytest.raises(NotConvergedError):
+        solve(BROKEN, alpha=20, kappa=-1)
+    table = sweep(BROKEN, alpha=[5, 9], kappa=-1)
+    assert float(table["replicon1"][1]) < 0
+
+
 # -- statements --
 
 
@@ -337,7 +401,10 @@ def test_the_line_of_almeida_and_thouless():
         (lambda: Perceptron("sperical"), "did you mean spherical"),
         (lambda: Perceptron("ising", "margn"), "did you mean margin"),
         (lambda: Perceptron("ising", GaussianNoise()), "with 1 among finitely many outputs"),
-        (lambda: Perceptron(ansatz=OneStepRSB()), "ReplicaSymmetric"),
+        (lambda: Perceptron(ansatz=OneStepRSB()), "for spherical weights"),
+        (lambda: Perceptron("spherical", ansatz=BayesOptimal()), "must be ReplicaSymmetric"),
+        (BROKEN.capacity_formula, "derived for ReplicaSymmetric"),
+        (lambda: solve(BROKEN, digits=30, alpha=9, kappa=-1), "at most 15 digits"),
         (lambda: capacity(build("sk", {}), T=1), "has no capacity"),
         (lambda: capacity(Perceptron()), "missing parameter kappa"),
         (lambda: capacity(Perceptron(), kappa=0, alpha=1), "unknown parameter 'alpha'"),
