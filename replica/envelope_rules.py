@@ -26,7 +26,8 @@ from replica.expr.numeric import mp_function
 from replica.expr.stable import normal_density
 from replica.ingredients.convex import Kink, U, on_branches
 from replica.risk_action import Evidence, Extremum, Moreau
-from replica.risk_rules import F_OUT, G, point_for, tidy, with_evidence
+from replica.risk_ground_rules import tidy
+from replica.risk_rules import F_OUT, G, point_for, with_evidence
 from replica.symbols import V, h, m, omega, q, y
 from solvers.errors import InputError
 

@@ -30,7 +30,7 @@ from typing import Any, ClassVar
 
 import sympy as sp
 
-from replica import envelope_rules, risk_rules
+from replica import envelope_rules, risk_ground_rules, risk_rules, risk_saddle_rules
 from replica.derivation import Derivation
 from replica.expr.average import GaussianAverage
 from replica.free_entropy import FreeEntropy
@@ -185,10 +185,10 @@ def _derivation(model: EmpiricalRisk) -> Derivation:
         risk_rules.teacher_fields(channel),
         risk_rules.decouple_replicas(tuple(model.teacher_prior.components())),
         risk_rules.n_to_zero(channel),
-        risk_rules.zero_temperature,
-        risk_rules.weights_by_name(),
-        risk_rules.insert_penalty(penalty.profile()),
-        risk_rules.envelope_by_name(loss),
+        risk_ground_rules.zero_temperature,
+        risk_ground_rules.weights_by_name(),
+        risk_ground_rules.insert_penalty(penalty.profile()),
+        risk_ground_rules.envelope_by_name(loss),
         envelope_rules.insert_loss(channel, loss, rho),
     ):
         derivation = derivation.then(rule)
@@ -200,12 +200,13 @@ def _saddle_point(model: EmpiricalRisk) -> SaddlePoint:
     components = tuple(model.teacher_prior.components())
     # stationarity in the conjugates of the Legendre term -m m_hat + (q V_hat - V q_hat)/2
     overlaps = tuple(
-        risk_rules.overlap_equation(unknown, conjugate, factor, components, model.penalty.profile())
+        risk_saddle_rules.overlap_equation(unknown, conjugate, factor, components, model.penalty.profile())
         for unknown, conjugate, factor in ((m, m_hat, 1), (q, V_hat, -2), (V, q_hat, 2))
     )
     rule = envelope_rules.insert_loss(model.teacher, model.loss, model.second_moment)
+    law = (model.teacher.outputs, model.second_moment)
     general = tuple(
-        risk_rules.conjugate_equation(conjugate, unknown, factor, model.teacher.outputs, model.second_moment)
+        risk_saddle_rules.conjugate_equation(conjugate, unknown, factor, *law)
         for conjugate, unknown, factor in ((m_hat, m, 1), (q_hat, V, 2), (V_hat, q, -2))
     )
     return SaddlePoint.of(*overlaps, *(d.then(rule) for d in general))
