@@ -40,6 +40,12 @@ SETTLED = 1e-9
 """Change of the free entropy at which no more steps are taken, over 1 or its size."""
 BELIEVED = 1e-6
 """Error of the free energy beyond which a solution is not given."""
+NEAR = 1e-7
+"""Distance from the infimum, over 1 or the size of Phi, at which no more steps are taken."""
+UNRESOLVED = -0.1
+"""Replicon, times the square of the number of steps, below which x changes on too short an interval."""
+PROVEN = 1e-5
+"""Distance of f from its supremum, as convexity bounds it, beyond which a solution is not given."""
 MARGINAL, OPTIMAL = -1e-9, 1e-11
 """The replica-symmetric solution is the minimum if its replicon and its distance from the infimum say so."""
 
@@ -164,13 +170,28 @@ _NAMES = ("q_min", "q_max", "x_max", "f", "energy", "entropy", "squared_overlap"
 def runs_of(functional: AnyFunctional) -> list[Broken]:
     """More and more steps, until the value settles."""
     runs, most = [fully_broken(functional, FEWEST)], MOST_COLD if functional.frozen else MOST
-    while len(runs[-1].x) < most and (
-        len(runs) < 2 or abs(runs[-1].value - runs[-2].value) > SETTLED * max(1.0, abs(runs[-1].value))
-    ):
+    while len(runs[-1].x) < most and not _settled(functional, runs):
         runs.append(fully_broken(functional, 2 * (len(runs[-1].edges) - 1), runs[-1]))
         if not runs[-1].converged:
             break
     return runs
+
+
+def _settled(functional: AnyFunctional, runs: list[Broken]) -> bool:
+    """Whether twice as many steps changed nothing, and no other function is much better: few steps do not see
+    x change on a short interval.
+    """
+    size = max(1.0, abs(runs[-1].value))
+    if len(runs) < 2 or abs(runs[-1].value - runs[-2].value) > SETTLED * size:
+        return False
+    best = runs[-1]
+    if functional.frozen:
+        return len(best.x) > MOST // 2
+    if gap(functional, best.edges, best.x) > NEAR * size:
+        return False
+    return bool(
+        1 - functional.rate(best.edges[-1]) * best.moments.response[-1] > UNRESOLVED / len(best.x) ** 2
+    )
 
 
 def _values(model: Any, at: Mapping[Any, Any], run: Broken) -> dict[str, float]:
@@ -217,6 +238,9 @@ def _extrapolated(
         weight = 1 / 3 if name in _SECOND_ORDER else 0.0
         values[name] = value + weight * change
         changes[name] = abs(change) * (weight or 1.0)
+    for name in ("x_max", "replicon"):  # it is not negative: what is below 0 is error
+        if name in values:
+            changes[name] = max(changes[name], -values["replicon"])
     return values, changes
 
 
@@ -235,8 +259,11 @@ def solution_of(
 ) -> BrokenSolution:
     """From the last runs and the values of the last two."""
     values, changes = _extrapolated(*found)
+    temperature = float(exact["T"])
+    if bound is not None and values["replicon"] < UNRESOLVED / len(runs[-1].x) ** 2:
+        changes["f"] = max(changes["f"], temperature * bound)
     best = runs[-1]
-    converged = best.converged and changes["f"] < BELIEVED
+    converged = best.converged and changes["f"] < BELIEVED and (bound or 0.0) * temperature < PROVEN
     return BrokenSolution(
         values=values,
         params=dict(exact),

@@ -88,6 +88,7 @@ def coarse_interval(functional: AnyFunctional) -> tuple[float, float, Callable[[
         last, first = int(below[-1]) if below.size else 0, int(rising[0]) if rising.size else 0
         before = x[last - 1] if last else 0.0
         high = edges[last] + (edges[last + 1] - edges[last]) * (1 - x[last]) / (1 - before)
+        high = min(high, (edges[-2] + 1) / 2)
         if high > 0.3 * top:
             break
         top = min(1.0, 2.5 * max(high, edges[1]))
@@ -110,9 +111,9 @@ def fully_broken(functional: AnyFunctional, steps: int, start: Broken | None = N
         ends = [float(start.edges[0]), float(start.edges[-1])]
         guess = _interpolated((start.edges[1:] + start.edges[:-1]) / 2, start.x[: len(start.edges) - 1])
         if frozen:
-            guess = _cold(guess, float(start.edges[-1]))
+            guess = _cold(functional, guess, float(start.edges[-1]))
     elif frozen:
-        ends, guess = [0.0 if pinned else 0.3, 1.0], _cold(None, 0.0)
+        ends, guess = [0.0 if pinned else 0.3, 1.0], _cold(functional, None, 0.0)
     else:
         *ends, guess = coarse_interval(functional)
     free = [i for i in range(2) if not ((i == 0 and pinned) or (i == 1 and frozen))]
@@ -158,12 +159,12 @@ def fully_broken(functional: AnyFunctional, steps: int, start: Broken | None = N
 
 
 def _cold(
-    inside: Callable[[np.ndarray], np.ndarray] | None, edge: float
+    functional: Any, inside: Callable[[np.ndarray], np.ndarray] | None, edge: float
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """x/T at zero temperature grows as 1/sqrt(1 - q)."""
+    """x/T at zero temperature grows as one over the scale of the fields that are left."""
 
     def guess(q: np.ndarray) -> np.ndarray:
-        growing = 0.6 * q / np.sqrt(np.maximum(1 - q, 1e-12)) + 1e-3
+        growing = 0.6 * q / np.maximum(functional.scale(q), 1e-6) + 1e-3
         return growing if inside is None else np.where(q < edge, inside(q), np.maximum(growing, inside(q)))
 
     return guess

@@ -49,6 +49,10 @@ class SphericalFunctional:
             return 1 - np.geomspace(1 - low, CLOSE * (1 - low), 40)[:-1]
         return np.linspace(low, high, (parts or 16) + 1)[:-1] if high > low else np.zeros(0)
 
+    def rate(self, q: float) -> float:
+        """Variance of the field per overlap."""
+        return float(2 * polynomial.polyval(q, polynomial.polyder(self.coupling, 2)))
+
     def closing(self, high: float) -> float:
         """The last edge of a division of all of [0, 1]."""
         return 1 - CLOSE * (1 - high)

@@ -37,7 +37,7 @@ def minimise_monotone(
     start: np.ndarray,
     ceiling: float | None = None,
     tolerance: float = 1e-18,
-    steps: int = 40,
+    steps: int = 60,
 ) -> Minimum:
     """From a start; ``ceiling`` bounds the last number.
 
@@ -46,9 +46,11 @@ def minimise_monotone(
     """
     x = np.array(start, dtype=float)
     value, gradient, hessian = function(x)
-    evaluations, decrease = 1, np.inf
+    evaluations, decrease, matrix = 1, np.inf, None
     for _ in range(steps):
-        target = _newton(gradient, hessian(), x, ceiling)
+        fresh = matrix is None
+        matrix = hessian() if matrix is None else matrix
+        target = _newton(gradient, matrix, x, ceiling)
         if target is None:
             break
         step = target - x
@@ -56,6 +58,9 @@ def minimise_monotone(
         before, decrease = decrease, max(-slope / 2, 0.0)
         if decrease < tolerance or before / 4 < decrease < 1e3 * tolerance:
             return Minimum(x, value, decrease, True, evaluations)
+        if not fresh and decrease > before / 100:
+            matrix = None  # the Hessian of the step before serves as long as it gains two digits
+            continue
         length, found = 1.0, None
         while length > 1e-3:
             found = function(x + length * step)

@@ -31,11 +31,16 @@ from solvers.quadrature.dilated import PER_WIDTH, REACH, Dilation, dilation, int
 
 FINEST = 0.15
 """Largest spacing of nodes, over the scale of the level."""
-RANGE, FROZEN_RANGE = 19.0, 12.0
-"""Field over the scale beyond which phi is |w| plus a constant to 1e-16: tanh, an error function at T = 0."""
+TAIL, FROZEN_RANGE = 33.0, 12.0
+"""Minus the logarithm of 1 - |dphi/dw| where phi counts as |w| plus a constant; for the error function at T =
+0 the field over the scale there."""
 GRADING = 5 / 3
 """Scales of the levels are powers of a uniform grid: spreads the error evenly at zero temperature, where x/T
 grows as 1/sqrt(1 - q)."""
+
+
+STEEPEST = 4.0
+"""x over the temperature for which a level has nodes enough; it is larger on thin levels only."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,10 @@ class Functional:
         found[0] = low
         return found
 
+    def rate(self, q: float) -> float:
+        """Variance of the field per overlap."""
+        return float(polynomial.polyval(q, polynomial.polyder(self.variance)))
+
     def closing(self, high: float) -> float:
         """The last edge of a division of all of [0, 1], of which ``high`` was the last edge."""
         return 1.0
@@ -153,9 +162,14 @@ class Levels:
         ratios = self.scales[1:] / self.scales[:-1]
         widths = np.sqrt(1 / ratios**2 - 1)
         self.spacing = float(min(FINEST, *(widths / PER_WIDTH)))
-        self.nodes = int(np.ceil((FROZEN_RANGE if functional.frozen else RANGE) / self.spacing)) + 1
-        self.averages: list[Dilation] = [dilation(float(r), self.spacing, self.nodes) for r in ratios]
+        reach = FROZEN_RANGE if functional.frozen else _reach(self.scales)
+        self.nodes = int(np.ceil(reach / self.spacing)) + 1
         self.variances = -np.diff(self.scales**2)
+        # exp(x phi) moves the weight by at most x standard deviations of the field, as |phi'| <= 1
+        tilts = np.minimum((STEEPEST if functional.frozen else 1.0) * np.sqrt(self.variances), REACH)
+        self.averages: list[Dilation] = [
+            dilation(float(r), self.spacing, self.nodes, float(t)) for r, t in zip(ratios, tilts, strict=True)
+        ]
         coupling = polynomial.polyval(np.append(edges, 1.0), functional.coupling)
         weights = np.diff(coupling)
         self.weights = weights if functional.frozen else weights[:-1]
@@ -279,6 +293,17 @@ class Levels:
         return Moments(np.array(squares), np.array(responses), float((shown * factors).sum()))
 
 
+def _reach(scales: np.ndarray) -> float:
+    """Field over the scale beyond which 1 - |dphi/dw| is below exp(-TAIL) on every level.
+
+    Averaged over a variance v, 2 exp(-2|w|) is exp(2v - 2|w|) up to |w| = 2v from above, and exp(-w^2/2v)
+    nearer to 0.
+    """
+    variance = scales**2 - 1
+    field = np.where(2 * variance > TAIL, np.sqrt(2 * TAIL * variance), TAIL / 2 + variance)
+    return float(np.max(field / scales))
+
+
 class Moments(NamedTuple):
     """At each edge E (dphi/dw)^2 and E (d^2 phi/dw^2)^2; and dphi/dw at the start, the magnetisation."""
 
@@ -335,8 +360,13 @@ def _spin(w: np.ndarray, scale: float) -> _Innermost:
     return _Innermost(np.logaddexp(w, -w) + far, far, m, 1 - m**2, nothing, nothing)
 
 
+LEAST = 1e-6
+"""Smallest x over the temperature of a spin at zero temperature."""
+
+
 def _kink(w: np.ndarray, s: float, a: float) -> _Innermost:
     """(1/a) log E exp(a |w + s z|), from Gaussian integrals over two half-lines."""
+    a = max(a, LEAST)  # the limit at 0 is that of E |w + s z|, to 1e-6
     ends = np.array([w, -w]) / s + a * s
     logs = np.array([w, -w]) * a + log_ndtr(ends)
     total = np.logaddexp(*logs)
@@ -377,6 +407,10 @@ class AnyFunctional(Protocol):
 
     def split(self, low: float, high: float, parts: int | None) -> np.ndarray:
         """All edges of a division of [low, high] but the last."""
+        ...
+
+    def rate(self, q: float) -> float:
+        """Variance of the field per overlap."""
         ...
 
     def closing(self, high: float) -> float:
