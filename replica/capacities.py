@@ -7,16 +7,32 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import sympy as sp
+from scipy.optimize import minimize
+from scipy.special import expit
 
+from replica.ansatz import ReplicaSymmetric
 from replica.api import solve
+from replica.lowering.program import lower
 from replica.parameters import validate
+from replica.perceptron_limits import RATIO
+from replica.symbols import alpha as alpha_symbol
+from solvers.backends.float64 import Float64
 from solvers.continuation.crossing import crossing
 from solvers.errors import InputError, NotConvergedError
 from solvers.fixed_point.halves import EPS
+from solvers.problem import TYPICAL, Evaluation, at_level
 
+SHRUNK, SHRUNK_STATES = "q -> 1", "q1 -> 1"
+LEAST_RATIO = 1e-3
+"""Smallest c = m/(1 - q_1) that is looked at: at c = 0 one step is none."""
 DIGITS = 30
 """Digits to which a closed form is evaluated before it is rounded."""
+STARTS = ([0.0, 0.0], [1.0, 2.0], [-2.0, 3.0])
+"""logit q_0 and log c."""
+QUADRATURE = 1e-13
+_DOUBLES = Float64()
 SMALLEST = 2.0**-20
 """Of the bound by the first moment: where a positive entropy is no longer looked for."""
 
@@ -28,13 +44,15 @@ class Capacity:
     Attributes
     ----------
     alpha:
-        The capacity, replica-symmetric.
+        The capacity under the model's ansatz; that of one step is lower where the symmetric one is unstable.
     error:
         Of alpha: rounding, and where it is a zero of the entropy what is left of the bracket and of Phi.
     condition:
-        "q -> 1", where one solution is left; "Phi = 0 at q = 0", where on average none is; "Phi = 0".
+        "q -> 1", where one solution is left; "q1 -> 1", where every state shrinks to a point; "Phi = 0 at q =
+        0", where on average there is no solution; "Phi = 0".
     replicon:
-        Positive where the replica-symmetric solution is stable at the capacity, 0 where it is marginal. Where
+        Positive where the solution is stable at the capacity, 0 where it is marginal; that of the states with
+        one step. Where
         it is negative the capacity is another: lower for spherical weights with a negative margin (M.
         Stojnic, arXiv 1306.3980).
     params:
@@ -85,14 +103,54 @@ def capacity(model: Any, **params: Any) -> Capacity:
     formula = model.capacity_formula()
     if formula is None:
         return _zero_of_entropy(model, exact)
+    if model.ansatz.steps:
+        return _infimum(model, exact)
     alpha, replicon = (_number(model, e, exact) for e in (formula.result, model.capacity_replicon()))
-    condition = "q -> 1" if model.weights == "spherical" else "Phi = 0 at q = 0"
+    condition = SHRUNK if model.weights == "spherical" else "Phi = 0 at q = 0"
     return Capacity(alpha, EPS * alpha, condition, replicon, exact)
 
 
 def _number(model: Any, expression: Any, exact: Mapping[str, Fraction]) -> float:
     at = {s: sp.Rational(str(exact[p.name])) for p, s in model.parameter_symbols() if p.name in exact}
     return float(sp.N(sp.sympify(expression).subs(at), DIGITS))
+
+
+def _infimum(model: Any, exact: Mapping[str, Fraction]) -> Capacity:
+    """The capacity of one step: the infimum over the outer overlap and the ratio c, or the symmetric one."""
+    symmetric = capacity(model.with_ansatz(ReplicaSymmetric()), **dict[str, Any](exact))
+    outer = model.order_parameters[0]
+    control = {s: float(exact[p.name]) for p, s in model.parameter_symbols() if p.name in exact}
+    bound = lower([model.capacity_formula().result], (outer, RATIO, *control))
+    replicon = lower([model.capacity_replicon()], (alpha_symbol, outer, RATIO, *control))
+
+    def values(program: Any, level: int, *at: float) -> Evaluation:
+        with _DOUBLES.context():
+            found = program.run(_DOUBLES, level, [*at, *control.values()])
+        return Evaluation(float(found.values[0]), None, float(np.max(found.error)))
+
+    def place(x: np.ndarray) -> tuple[float, float]:
+        return float(expit(x[0])), LEAST_RATIO + float(np.exp(x[1]))
+
+    def least(start: Any, level: int, accuracy: float) -> Any:
+        options: Any = {"xatol": accuracy, "fatol": np.inf, "maxiter": 400}
+        return minimize(
+            lambda x: values(bound, level, *place(x)).value,
+            start,
+            method="Nelder-Mead",
+            options=options,
+        )
+
+    rough = min((least(start, TYPICAL, 1e-3) for start in STARTS), key=lambda found: float(found.fun))
+    _, level = at_level(lambda k: values(bound, k, *place(rough.x)), QUADRATURE * float(rough.fun), TYPICAL)
+    fine = least(rough.x, level, 1e-7)  # the infimum is then good to the square of that
+    at = place(fine.x)
+    alpha, _, error = values(bound, level, *at)
+    if not alpha < symmetric.alpha * (1 - 1e-9):
+        return symmetric
+    if not (rough.success and fine.success):
+        raise NotConvergedError("the infimum over q_0 and c was not reached")
+    stable = values(replicon, level, alpha, *at).value
+    return Capacity(alpha, error + alpha * (32 * EPS + 1e-13), SHRUNK_STATES, stable, exact)
 
 
 def _zero_of_entropy(model: Any, exact: Mapping[str, Fraction]) -> Capacity:

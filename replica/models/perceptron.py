@@ -174,10 +174,13 @@ class Perceptron:
 
     def capacity_formula(self) -> Derivation | None:
         """alpha_c in closed form where there is one: spherical weights (q -> 1), Ising weights with an even
-        constraint (Phi = 0 at q = 0); else None.
+        constraint (Phi = 0 at q = 0); else None.  With one step, a function of q_0 and c whose infimum it is.
         """
+        if self.ansatz.steps > 1:
+            raise InputError("the capacity is derived for ReplicaSymmetric() and OneStepRSB()")
         if self.ansatz.steps:
-            raise InputError("the capacity is derived for ReplicaSymmetric()")
+            named = self.derive()["the recursion over levels"].after
+            return perceptron_limits.states_shrink(named, *self.order_parameters, self.constraint)
         if self.weights == "spherical":
             return perceptron_limits.one_solution_left(self.derive().result)
         return self.annealed_capacity() if self._even else None
@@ -193,6 +196,8 @@ class Perceptron:
         formula = self.capacity_formula()
         if formula is None:
             return None
+        if self.ansatz.steps:
+            return perceptron_limits.innermost_replicon_at_capacity(formula)
         if self.weights == "spherical":
             return perceptron_limits.replicon_at_capacity(self.derive().result)
         at_zero = {q: 0, q_hat: 0, alpha: formula.result}

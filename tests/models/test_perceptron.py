@@ -12,7 +12,7 @@ import pytest
 import sympy as sp
 from latex_engine import compile_latex
 from scipy.integrate import quad
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize
 from scipy.special import log_ndtr, ndtr
 
 from replica import capacity, checks, sweep
@@ -392,6 +392,49 @@ def test_where_symmetry_holds_one_step_finds_it_and_beyond_its_capacity_nothing(
     assert float(table["replicon1"][1]) < 0
 
 
+def bound_by_hand(outer, ratio, margin):
+    """The bound on alpha of one step, by sums over both fields."""
+    nodes, line = np.linspace(-8, 8, 161), np.linspace(-9, 9, 2001)
+    weights, law = (np.exp(-(x**2) / 2) / np.exp(-(x**2) / 2).sum() for x in (nodes, line))
+    field = math.sqrt(outer) * nodes[:, None] + math.sqrt(1 - outer) * line
+    distance = np.maximum(margin - field, 0)
+    pattern = -weights @ np.log(np.exp(-ratio * distance**2 / 2) @ law) / ratio
+    spread = 1 + ratio * (1 - outer)
+    return (outer / (2 * spread) + math.log(spread) / (2 * ratio)) / pattern
+
+
+@pytest.mark.parametrize("margin", [-1, pytest.param(-1.5, marks=pytest.mark.slow)])
+def test_the_capacity_of_one_step(margin):
+    """Below the symmetric one, the least of a bound written by hand, and where the states shrink to points."""
+    found, symmetric = (capacity(m, kappa=margin) for m in (BROKEN, Perceptron("spherical")))
+    by_hand = minimize(
+        lambda x: bound_by_hand(1 / (1 + math.exp(-x[0])), math.exp(x[1]), margin),
+        [0.5, 2.0],
+        method="Nelder-Mead",
+    ).fun
+    assert found.alpha == pytest.approx(by_hand, rel=1e-6)
+    assert found.alpha < symmetric.alpha
+    assert symmetric.replicon < found.replicon < 0
+    assert found.condition == "q1 -> 1"
+    if margin == -1:
+        rates = (found.alpha - 0.3, found.alpha - 0.15)
+        far, near = (1 - solve(BROKEN, alpha=x, kappa=-1)["q1"] for x in rates)
+        assert rates[1] + 0.15 * near / (far - near) == pytest.approx(found.alpha, abs=0.06)
+
+
+def test_without_breaking_one_step_has_the_symmetric_capacity():
+    assert capacity(BROKEN, kappa=1) == capacity(Perceptron("spherical"), kappa=1)
+
+
+@pytest.mark.slow
+def test_the_formula_of_one_step_verifies():
+    for constraint in ("margin", "interval"):
+        formula = Perceptron("spherical", constraint, OneStepRSB()).capacity_formula()
+        assert formula is not None
+        assert len(formula.verify()) == 8
+        compile_latex(formula.to_latex())
+
+
 # -- statements --
 
 
@@ -403,7 +446,7 @@ def test_where_symmetry_holds_one_step_finds_it_and_beyond_its_capacity_nothing(
         (lambda: Perceptron("ising", GaussianNoise()), "with 1 among finitely many outputs"),
         (lambda: Perceptron(ansatz=OneStepRSB()), "for spherical weights"),
         (lambda: Perceptron("spherical", ansatz=BayesOptimal()), "must be ReplicaSymmetric"),
-        (BROKEN.capacity_formula, "derived for ReplicaSymmetric"),
+        (BROKEN.with_ansatz(KStepRSB(2)).capacity_formula, "and OneStepRSB"),
         (lambda: solve(BROKEN, digits=30, alpha=9, kappa=-1), "at most 15 digits"),
         (lambda: capacity(build("sk", {}), T=1), "has no capacity"),
         (lambda: capacity(Perceptron()), "missing parameter kappa"),
