@@ -326,15 +326,15 @@ def _validate(arguments: argparse.Namespace) -> None:
 
     path = arguments.plot and cli_output.writable(arguments.plot, cli_output.PLOT_SUFFIXES)
     model, given = _build(arguments)
-    start = given.pop("start", None)
+    options: dict[str, Any] = {"start": given.pop("start")} if "start" in given else {}
     values: dict[str, Any] = dict(validate(model.control_parameters, given))
     # a control parameter may be called d: then the size has its other name
-    size = {"N" if "d" in values else "d": arguments.d}
+    options["N" if "d" in values else "d"] = arguments.d
 
     from replica import validate as compare
 
     with progress_bar(f"validate {arguments.model}") as progress:
-        check = compare(model, seeds=arguments.seeds, start=start, progress=progress, **size, **values)
+        check = compare(model, seeds=arguments.seeds, progress=progress, **options, **values)
     if path:
         check.plot(path)
     fields = check.to_dict()

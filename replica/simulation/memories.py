@@ -5,9 +5,11 @@ is in the field that the start's overlaps exert, as the first pass of the saddle
 sweeps follow, measured over the second half; at T = 0 every spin follows its field until none moves.
 
 Energies, laws and the number of patterns are read from the statement of the model.  A finite system differs
-from its limit by O(1/N), which is not in the error bar; at T = 0 the dynamics ends in a local minimum, and
-where many spins have hardly a field that is not the state of the theory: such points are refused, as are
-those where replica symmetry is unstable, the glass for one.
+from its limit by O(1/N), which is not in the error bar.  A valley may end before the theory's does: at T > 0
+the drift shows that chains have left it, at T = 0 points near the end are refused.  So are those where
+replica symmetry is unstable, the glass for one.  At T = 0 the dynamics ends in a local minimum, above the
+lowest state of its valley: in Hopfield networks of 4000 spins at alpha = 0.125 by 0.0014 +- 0.0007 in energy
+per spin, with overlap 0.9913 +- 0.0010 where theory has 0.9908.
 """
 
 # SymPy's annotations say Basic (or a class) for what is an expression:
@@ -50,9 +52,10 @@ FEW_PATTERNS = 10000
 """Number of spins by default where the patterns are few."""
 SWEEPS, DENSE_SWEEPS = 400, 200
 """At T > 0, by default: of quadratic energies, of dense ones."""
-SOFT = 0.06
-"""Response V at T = 0 beyond which a quench and the theory part: Hopfield networks of 4000 spins still agree
-at alpha = 0.12, V = 0.056; at alpha = 0.136, V = 0.13, they keep an overlap 0.95, the theory 0.98.
+EDGE = 0.6
+"""Derivative of the map at a solution (1 where the state ends) beyond which T = 0 is refused: fluctuations of
+the patterns are amplified by 1/(1 - derivative), and some networks have no such state.  Of 32 Hopfield
+networks with 4000 spins, all stay at alpha = 0.125 (0.52), one leaves at 0.13 (0.62), some at 0.136 (0.82).
 """
 
 
@@ -171,17 +174,17 @@ def _state(model: Any, exact: Mapping[str, Fraction], start: str) -> tuple[str, 
 
 def _refuse_unstable(model: Any, start: str, solution: Solution) -> None:
     """InputError where the simulation would be no witness of the theory."""
-    replicon, response = solution.values.get("replicon", 1.0), solution.values.get("V", 0.0)
+    replicon = solution.values.get("replicon", 1.0)
     if replicon < 0:
         state = "the glass" if max(abs(solution[name]) for name in model.names) < 1e-6 else "the state"
         raise InputError(
             f"replica symmetry is unstable in {state} that the start {start} leads to "
             f"(replicon {replicon:.3g}): it is not simulated beside the theory"
         )
-    if response > SOFT:
+    if solution.params["T"] == 0 and solution.stability > EDGE:
         raise InputError(
-            f"at T = 0 and this load too many spins have hardly a field (V = {response:.3g}): the dynamics "
-            "ends in a minimum that is not the state of the theory; give T > 0"
+            f"at T = 0 the state that the start {start} leads to is about to end (derivative of the map "
+            f"{solution.stability:.3g}): finite networks may not have it; lower the load or give T > 0"
         )
 
 
