@@ -51,7 +51,7 @@ def test_the_drift_of_the_entropy_with_the_size():
     ],
 )
 def test_the_overlap_on_the_sphere(constraint, point):
-    check = validate(Perceptron("spherical", constraint), N=32, seeds=6, **point)
+    check = validate(Perceptron("spherical", constraint), N=24, seeds=6, **point)
     assert check.quantity == "q"
     assert abs(check.simulated - check.theory) < max(4 * check.error, 0.04)
     assert check.error < 0.06

