@@ -1,5 +1,5 @@
 """What full replica symmetry breaking derives, for spins with Gaussian energies: the rules of
-``replica.full_rules`` in their order.
+``replica.full_rules``, ``full_variation`` and ``full_ground_rules`` in their order.
 """
 
 # SymPy's annotations say Basic (or a class) for what is an expression:
@@ -13,11 +13,12 @@ from typing import Any
 
 import sympy as sp
 
-from replica import field_rules, full_rules
+from replica import field_rules, full_ground_rules, full_rules, full_variation
 from replica.action import nodes_of
 from replica.derivation import Derivation
-from replica.expr.parisi import FlowAverage
+from replica.expr.parisi import Flow, FlowAverage
 from replica.field_action import ISING
+from replica.overlap_function import ORDER
 from replica.saddle_point import SaddlePoint
 from replica.symbols import beta, n, q
 from solvers.errors import InputError
@@ -38,25 +39,25 @@ def ground_energy(start: Derivation, kind: sp.Symbol) -> Derivation:
     """From Phi/beta to minus the energy of the ground state."""
     if kind != ISING:
         raise InputError("x(q) of spherical spins is a closed form at every temperature: solve at T = 0")
-    return start.then(full_rules.zero_temperature)
+    return start.then(full_ground_rules.zero_temperature)
 
 
 @lru_cache(maxsize=64)
 def saddle_point(model: Any) -> SaddlePoint:
     """Where x changes: q = <phi'^2>; for spherical spins chi(q) = int_q^1 x and x(q) in closed form."""
-    slope = full_rules.variation(model.derive().result, sp.Symbol("Phi"))
+    slope = full_variation.variation(model.derive().result, sp.Symbol("Phi"))
     definitions = slope.printed.definitions
     if nodes_of(slope.result, FlowAverage):
-        update = full_rules.overlap_update(slope.result)
-        return SaddlePoint(((q, update),), (slope,), definitions, ((full_rules.ORDER(q), slope.result),))
-    along = slope.then(full_rules.along_the_support)
-    response = full_rules.response(along.result)
-    order = full_rules.order_parameter(response.result)
+        update = full_variation.overlap_update(slope.result)
+        return SaddlePoint(((q, update),), (slope,), definitions, ((ORDER(q), slope.result),))
+    along = slope.then(full_variation.along_the_support)
+    response = full_variation.response(along.result)
+    order = full_variation.order_parameter(response.result)
     return SaddlePoint(
-        ((full_rules.CHI(q), response.result), (full_rules.ORDER(q), order.result)),
+        ((full_variation.CHI(q), response.result), (ORDER(q), order.result)),
         (along, response, order),
         definitions,
-        ((full_rules.ORDER(q), slope.result),),
+        ((ORDER(q), slope.result),),
     )
 
 
@@ -67,7 +68,7 @@ def observables(model: Any) -> dict[str, sp.Expr]:
     derivation = model.derive()
     phi, before = derivation.result, derivation["n -> 0"].after
     energy = -before.diff(beta)
-    if nodes_of(phi, full_rules.Flow):
+    if nodes_of(phi, Flow):
         conjugate = full_rules.conjugate_function(before)
         energy = energy.replace(full_rules.CONJUGATE, lambda t: conjugate.subs(q, t)).doit()
     entries = model.ansatz.matrix(n, 0, q)
@@ -77,5 +78,5 @@ def observables(model: Any) -> dict[str, sp.Expr]:
         "energy": energy,
         "entropy": phi + beta * energy,
         "squared_overlap": sp.expand(squared),
-        **full_rules.replicon(model),
+        **full_variation.replicon(model),
     }

@@ -21,7 +21,8 @@ from scipy.optimize import brentq
 from replica.action import nodes_of
 from replica.ansatz import ReplicaSymmetric
 from replica.expr.parisi import OverlapIntegral
-from replica.full_rules import CHI, LOWEST, ORDER
+from replica.full_checks import LOWEST
+from replica.full_variation import CHI
 from replica.lowering.full import (
     FLOAT_DIGITS,
     MARGINAL,
@@ -32,6 +33,7 @@ from replica.lowering.full import (
     runs_of,
     solution_of,
 )
+from replica.overlap_function import ORDER
 from replica.symbols import beta, h, q
 from solvers.broken_solution import BrokenSolution, Profile
 from solvers.errors import InputError

@@ -17,11 +17,12 @@ from replica.api import solve
 from replica.expr.average import GaussianAverage
 from replica.expr.parisi import Flow, OverlapIntegral
 from replica.expr.stable import log2cosh
-from replica.full_rules import LOWEST, ORDER
+from replica.full_checks import LOWEST
 from replica.lowering.field import field_equations
 from replica.lowering.full import energy_of, functional_of, linear_in_order, numbers_of
 from replica.lowering.full_spherical import closed_form, spherical_functional
 from replica.models.gaussian_field import GaussianField, p_spin, sherrington_kirkpatrick
+from replica.overlap_function import ORDER
 from replica.symbols import beta, h, q
 from solvers.errors import InputError
 from solvers.fixed_point.breaking import fully_broken
@@ -171,8 +172,8 @@ def test_sk_below_the_transition():
 
 
 def test_near_the_transition_of_sk():
-    """q_EA = tau + tau^2 - tau^3 + O(tau^4) and x(q_EA) = 2 tau - ... with tau = 1 - T: I. Kondor, J. Phys. A 16
-    (1983) L127; the slope of x is 2 there (Parisi 1980).
+    """q_EA = tau + tau^2 - tau^3 + O(tau^4) and x(q_EA) = 2 tau - ... with tau = 1 - T: A. Crisanti, T. Rizzo,
+    Phys. Rev. E 65 (2002) 046137; the slope of x is 2 there.
     """
     tau = 0.05
     solution = solve(SK(FULL), T=1 - tau)
