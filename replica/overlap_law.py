@@ -12,11 +12,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import sympy as sp
 
 from replica.ansatz import KStepRSB, ReplicaSymmetric
 from replica.symbols import n, q
+from solvers.broken_solution import BrokenSolution
 from solvers.errors import InputError
 from solvers.solution import Solution
 
@@ -50,6 +52,7 @@ class OverlapLaw:
 def overlap_law(solution: Solution) -> OverlapLaw:
     """P(q) of a solution of a ``GaussianField`` with any number of steps.
 
+    With infinitely many it is dx(q): an atom at each jump of the step function that was solved for.
     At T = 0 blocks have no replicas, m = a T = 0, and the ground state is alone: q = 1.
 
     Raises
@@ -67,6 +70,10 @@ def overlap_law(solution: Solution) -> OverlapLaw:
     """
     if solution.params.get("T") == 0:
         return OverlapLaw((1.0,), (1.0,))
+    if isinstance(solution, BrokenSolution):
+        jumps = pairwise([0.0, *map(float, solution.profile.x), 1.0])
+        edges = map(float, solution.profile.edges)
+        return _collected([(x, b - a) for x, (a, b) in zip(edges, jumps, strict=True)])
     known = {**solution.params, **solution.values}
     names = [name for name in solution.values if re.fullmatch("q[0-9]*", name)]
     if not names:

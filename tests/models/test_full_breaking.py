@@ -23,6 +23,7 @@ from replica.lowering.full import energy_of, functional_of, linear_in_order, num
 from replica.lowering.full_spherical import closed_form, spherical_functional
 from replica.models.gaussian_field import GaussianField, p_spin, sherrington_kirkpatrick
 from replica.overlap_function import ORDER
+from replica.overlap_law import overlap_law
 from replica.symbols import beta, h, q
 from solvers.errors import InputError
 from solvers.fixed_point.breaking import fully_broken
@@ -166,6 +167,9 @@ def test_sk_below_the_transition():
     assert abs(solution["replicon"]) < 3 * solution.uncertainty["replicon"] < 1e-3
     assert np.all(np.diff(solution.profile.x) > 0)
     assert solution.profile.x[0] > 0
+    law = overlap_law(solution)
+    assert sum(law.weights) == pytest.approx(1, abs=1e-14)
+    assert law.moment(2) == pytest.approx(solution["squared_overlap"], abs=1e-12)
     # dx/dq is smooth: x(q) and q(x) are inverse to each other
     inside = np.linspace(0.1, 0.3, 5)
     assert solution.profile.overlap(solution.profile.order(inside)) == pytest.approx(inside, abs=1e-12)
