@@ -46,7 +46,8 @@ class PairProblem:
     variance of the signal: smaller than E x^2 where its mean is not 0; None evaluates the signal half there.
 
     ``spectral`` says that v is a difference of spectral integrals, with the rounding that this brings;
-    ``nested`` that a half is an average inside an average, where more digits than a double's take minutes.
+    ``nested`` that a half is an average inside an average, where more digits than a double's take minutes;
+    ``finest`` is the last level at which the output half and the free entropy gain anything in doubles.
     """
 
     signal: Half
@@ -58,6 +59,7 @@ class PairProblem:
     prior_error: Moment | None = unit_moment
     spectral: bool = True
     nested: bool = False
+    finest: int = 9
 
     def error_at_zero(self, backend: Any, parameters: Mapping[str, Any], tolerance: float) -> Any:
         """v at q_hat = 0 at one set of signal parameters."""
@@ -120,8 +122,8 @@ def evaluate_levels(
     """A half on arrays (float64), with the level raised only where the error asks for it, within ``levels``.
 
     The tolerance, one number or one for each point, is relative to the value, or to ``floor`` for smaller
-    ones; where it is infinite the first level is taken as it is.  A point whose error no longer falls is at
-    rounding, and is left.
+    ones; where it is infinite the first level is taken as it is.  A point whose error no longer falls, from
+    the second level on, is at rounding, and is left.
     """
     first, finest = levels
     value, slope, error = (np.full(unknown.shape, np.nan) for _ in range(3))
@@ -138,7 +140,10 @@ def evaluate_levels(
         value[pending], slope[pending], error[pending] = result.value, result.slope, result.error
         here, least = error[pending], before[pending]
         enough = here <= allowed[pending] * np.maximum(np.abs(value[pending]), floor)
-        left = ~(enough | (here > 0.5 * least) | np.isinf(allowed[pending]))
+        rounding = (here > 0.5 * least) & (
+            level > LEVELS.start + 1
+        )  # a coarse level may be no better by chance
+        left = ~(enough | rounding | np.isinf(allowed[pending]))
         if not left.all():
             reached = min(reached, level)
         before[pending] = here

@@ -14,6 +14,7 @@ from replica.expr.stable import normal_density
 from replica.ingredients import ExpressionChannel, PoissonNoise, Rademacher
 from replica.lowering.problem import pair_problem
 from solvers.backends.float64 import Float64
+from solvers.errors import InputError
 from solvers.problem import evaluate_batch
 from solvers.quadrature.counts import block_error, count_block
 
@@ -140,8 +141,110 @@ def test_own_counts_solve():
     assert solution.errors.total < 1e-10
 
 
-@pytest.mark.slow
-def test_own_real_outputs_solve():
-    solution = solve(TeacherStudent(Rademacher(), CUBIC), alpha=0.5)
+def binary_error(q_hat):
+    """E (1 - tanh(q_hat + sqrt(q_hat) z))."""
+    t = np.linspace(-12, 12, 4001)
+    return float((norm.pdf(t) * (1 - np.tanh(q_hat + np.sqrt(q_hat) * t))).sum() * (t[1] - t[0]))
+
+
+QUARTIC = ExpressionChannel(lambda y, h: normal_density(y, h**4, 1), sp.Reals)
+
+
+def real_outputs(power, v, nodes):
+    """``brute`` for y = h^power + noise; the outputs on nodes that are dense at 0."""
+    u = np.linspace(-10, 10, 401)
+    y, weights = np.sinh(u), np.cosh(u) * (u[1] - u[0])
+    return brute(lambda y, h: norm.pdf(y, h**power, 1), y, weights, v, nodes=nodes)
+
+
+@pytest.mark.parametrize(
+    ("channel", "power", "alpha"),
+    [
+        pytest.param(CUBIC, 3, "0.5", marks=pytest.mark.slow),
+        pytest.param(QUARTIC, 4, "0.25", marks=pytest.mark.slow),
+    ],
+    ids=["cubic", "quartic"],
+)
+def test_own_real_outputs_solve(channel, power, alpha):
+    """Both equations hold, by plain sums."""
+    solution = solve(TeacherStudent(Rademacher(), channel), alpha=alpha)
     assert solution.outcome.converged
     assert solution.errors.total < 1e-9
+    v, q_hat = solution.values["mmse"], solution.values["q_hat"]
+    assert v == pytest.approx(binary_error(q_hat), rel=1e-9, abs=1e-13)
+    if v > 0.05:  # the sums follow no narrower law of h
+        assert q_hat == pytest.approx(float(alpha) * real_outputs(power, v, 481), rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("channel", "information"), [(CUBIC, 27), (QUARTIC, 240)], ids=["cubic", "quartic"])
+def test_many_outputs_leave_an_error_that_the_fisher_information_tells(channel, information):
+    """At v -> 0 q_hat = alpha E g'(h)^2, however small v is."""
+    solution = solve(TeacherStudent(Rademacher(), channel), alpha=2)
+    assert solution.values["q_hat"] == pytest.approx(2 * information, rel=1e-6)
+    assert solution.outcome.converged
+
+
+@pytest.mark.parametrize("v", [1e-9, 1e-16, 1e-40, 1e-105])
+def test_real_outputs_at_any_small_error(v):
+    """The information at full overlap, E 9 h^4 = 27, less a term linear in v."""
+    found = conjugate(CUBIC, v, 1e-6)
+    assert found.value[0] == pytest.approx(27, abs=1e-6 + 1e5 * v)
+    assert found.error[0] < 1e-4
+
+
+def test_outputs_of_two_fields_against_plain_sums():
+    """y = h^2 + noise: two peaks in h, and fields that share their outputs."""
+    channel = ExpressionChannel(lambda y, h: normal_density(y, h**2, sp.Rational(1, 4)), sp.Reals)
+    u = np.linspace(-5.5, 5.5, 221)
+    y, weights = np.sinh(u), np.cosh(u) * (u[1] - u[0])
+    expected = brute(lambda y, h: norm.pdf(y, h**2, 0.5), y, weights, 0.4, nodes=301)
+    found = conjugate(channel, 0.4, 1e-9)
+    assert found.value[0] == pytest.approx(expected, rel=1e-9)
+    assert found.error[0] < 1e-6
+
+
+SAME_LAWS = {
+    "a geometric law of mean e^h": [
+        lambda y, h: sp.exp(h * y) / (1 + sp.exp(h)) ** (y + 1),
+        lambda y, h: (1 - 1 / (1 + sp.exp(h))) ** y / (1 + sp.exp(h)),
+    ],
+    "one of mean e^-h": [lambda y, h: sp.exp(h) / (1 + sp.exp(h)) * (1 - sp.exp(h) / (1 + sp.exp(h))) ** y],
+    "waiting times in whole units": [
+        lambda y, h: (1 - sp.exp(-sp.exp(h))) * sp.exp(-y * sp.exp(h)),
+        lambda y, h: (1 - sp.exp(-sp.exp(-h))) * sp.exp(-y * sp.exp(-h)),
+    ],
+    "a Poisson law": [
+        lambda y, h: sp.exp(y * h - sp.exp(h)) / sp.factorial(y),
+        lambda y, h: sp.exp(y * h - sp.exp(h) - sp.loggamma(y + 1)),
+    ],
+}
+EXACT = {
+    "a geometric law of mean e^h": lambda y, h: np.exp(y * h - (y + 1) * np.logaddexp(0, h)),
+    "one of mean e^-h": lambda y, h: np.exp(y * h - (y + 1) * np.logaddexp(0, h)),
+    "waiting times in whole units": lambda y, h: -np.expm1(-np.exp(h)) * np.exp(-y * np.exp(h)),
+    "a Poisson law": poisson,
+}
+
+
+@pytest.mark.parametrize("name", SAME_LAWS)
+def test_a_law_of_counts_however_it_is_written(name):
+    """The same law, or its mirror image in h: what cancels or overflows as it is written does not here."""
+    v, last = 0.4, 1500
+    expected = brute(EXACT[name], np.arange(last), np.ones(last), v, nodes=101)
+    for density in SAME_LAWS[name]:
+        found = conjugate(ExpressionChannel(density, sp.S.Naturals0), v)
+        assert found.value[0] == pytest.approx(expected, rel=1e-7)
+        assert found.error[0] < 1e-9
+
+
+@pytest.mark.parametrize("shift", [0, 3, 6])
+def test_long_tails_of_counts_are_normalised(shift):
+    """A geometric law of mean e^(h + shift), up to a thousand."""
+
+    def law(y, h, factor=1):
+        return factor * (1 - 1 / (1 + sp.exp(h + shift))) ** y / (1 + sp.exp(h + shift))
+
+    ExpressionChannel(law, sp.S.Naturals0)
+    with pytest.raises(InputError, match="sum or integrate to 1"):
+        ExpressionChannel(lambda y, h: law(y, h, sp.Rational(1000001, 1000000)), sp.S.Naturals0)

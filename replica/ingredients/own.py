@@ -43,6 +43,8 @@ from solvers.errors import InputError
 
 TOLERANCE = 1e-8
 """How far a density may be from normalised, by quadrature."""
+SUMMED, OCTAVES = 256, 12
+"""Counts summed one by one, and octaves of counts beyond them that are integrated one by one."""
 UNIT = sp.Symbol("u", real=True)
 _ALLOWED = (
     "allowed are sums of positive terms exp(quadratic), each on the line, a half-line or an interval; "
@@ -431,7 +433,7 @@ def _total(density: sp.Expr, variable: sp.Symbol, outputs: Any) -> Any:
         if isinstance(outputs, sp.FiniteSet):
             return mpmath.fsum(value(point) for point in _places(outputs))
         if outputs in (sp.S.Naturals, sp.S.Naturals0):
-            return mpmath.nsum(value, [int(outputs.inf), mpmath.inf], method="d")
+            return _count_total(value, int(outputs.inf))
         if outputs == sp.S.Reals and density.has(normal_density):
             ruled = output_integral_to_average(OutputSum(density, variable, outputs)).doit()
             if not ruled.has(Binder):
@@ -448,6 +450,23 @@ def _total(density: sp.Expr, variable: sp.Symbol, outputs: Any) -> Any:
     except (ValueError, ArithmeticError):
         return None
     return total if mpmath.isfinite(total) and error < TOLERANCE else None
+
+
+def _count_total(value: Callable[[Any], Any], first: int) -> Any:
+    """The sum over counts: some one by one, the rest, which is smooth there, by Euler and Maclaurin's formula
+    with derivatives by differences.
+    """
+    total = mpmath.fsum(value(mpmath.mpf(first + k)) for k in range(SUMMED))
+    last = first + SUMMED
+    f, near = value(mpmath.mpf(last)), [value(mpmath.mpf(last + k)) for k in (-2, -1, 1, 2)]
+    if max(abs(f), abs(near[0])) < TOLERANCE**2 and abs(total - 1) < TOLERANCE:
+        return total
+    slope = (near[0] - 8 * near[1] + 8 * near[2] - near[3]) / 12
+    third = (near[3] - 2 * near[2] + 2 * near[1] - near[0]) / 2
+    octaves = [last * mpmath.mpf(2) ** k for k in range(OCTAVES)]
+    integral, error = mpmath.quad(value, [*octaves, mpmath.inf], error=True, maxdegree=8)
+    rest = integral + f / 2 - slope / 12 + third / 720
+    return total + rest if error < TOLERANCE else None
 
 
 def _numpy(expr: sp.Expr, arguments: list[Any]) -> Callable[..., Any]:

@@ -38,9 +38,20 @@ HELD = 0.99
 """Probability that must have been seen before a sum over counts may end."""
 
 
-def fineness(level: int) -> float:
-    """Rules on a line have step 2^-fineness: three sums in one another grow slowly enough."""
-    return 2 + 0.75 * (level - 3)
+class Fineness(NamedTuple):
+    """Rules on a line have step 2^-fineness: that for outputs, and those for omega and h.
+
+    Three sums in one another grow slowly enough.  What is left after the averages over omega and h is
+    smoother than they are: at these rates the three errors are of about one size.
+    """
+
+    outputs: float
+    fields: float
+
+
+def fineness(level: int) -> Fineness:
+    """Both at a level."""
+    return Fineness(2 + 0.4 * (level - 3), 2 + 0.75 * (level - 3))
 
 
 class Sums(NamedTuple):
@@ -123,14 +134,15 @@ class OutputsBlock:
             pairs,
             (as_numbers(backend, profile.low), as_numbers(backend, profile.high)),
         )
-        y, weights = maps.line(backend, fineness(level))
+        y, weights = maps.line(backend, fineness(level).outputs)
         weights = line.weighted(backend, y, weights)
+        distance = backend.to_float(y) - profile.centre[:, None]
         columns, inner, _ = self._layers(backend, level, arguments, place, y)
         sums = [nested_sum(backend, c * weights, 0) for c in columns]
         error = (inner * np.abs(backend.to_float(weights))).sum(axis=1)
         for column, total, counts in zip(columns, sums, self.counted, strict=True):
             if counts:
-                error = error + total.error + line.tail(backend, column * weights)
+                error = error + total.error + line.tail(backend, column * weights, distance)
         return [s.value for s in sums], error
 
     def _profile(self, backend: Any, arguments: Any, place: Any, ends: tuple[float, float]) -> Profile:
@@ -162,7 +174,7 @@ class OutputsBlock:
         outputs, m, s, v = (backend.to_float(a) for a in (flat, mean, shared, noise))
         peaks = self.likelihood.peaks(floats, outputs, m, s + v)
         maps = self._omega_maps(backend, floats, outputs, peaks, (m, s, v))
-        panels = maps.panels(fineness(level)) + 1
+        panels = maps.panels(fineness(level).fields) + 1
         step = max(1, NODES // int(panels.max()) ** 2)
         found = []
         for start in range(0, flat.size, step):
@@ -199,7 +211,7 @@ class OutputsBlock:
         self, backend: Any, level: int, arguments: Any, place: Any, y: Any, peaks: Peaks, maps: Any
     ) -> tuple[Any, ...]:
         mean, shared, noise = place
-        z, weights = maps.line(backend, fineness(level))
+        z, weights = maps.line(backend, fineness(level).fields)
         weights = weights * backend.npdf(z)
         omega = mean[:, None] + backend.sqrt(shared)[:, None] * z
         shape = omega.shape
@@ -208,7 +220,9 @@ class OutputsBlock:
         outputs, noise = np.repeat(y, shape[1]), np.repeat(noise, shape[1])
         wide = Peaks(*(np.repeat(p, shape[1], axis=0) for p in peaks))
         sizes = np.abs(backend.to_float(weights))
-        inner = self.likelihood.averages(backend, fineness(level), repeated, outputs, flat, noise, wide)
+        inner = self.likelihood.averages(
+            backend, fineness(level).fields, repeated, outputs, flat, noise, wide
+        )
         at = [*repeated, outputs, flat, *inner.values]
         vanished = np.isneginf(backend.to_float(inner.values[0])).reshape(shape)
         values = [np.broadcast_to(v, outputs.shape).reshape(shape) for v in self.bodies(backend, *at)]

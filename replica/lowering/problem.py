@@ -11,7 +11,7 @@ import sympy as sp
 
 from replica.expr.spectral import SpectralIntegral
 from replica.lowering.pathwise import has_nested_averages, path_derivative
-from replica.lowering.program import Program, lower
+from replica.lowering.program import FINEST_NESTED, Program, lower
 from replica.symbols import q, q_hat
 from solvers.problem import Evaluation, PairProblem
 
@@ -28,9 +28,10 @@ def pair_problem(model: Any) -> PairProblem:
     entropy = cycle.entropy.subs(q, second - ERROR)
     signal_names = tuple(name for name, s in names.items() if s in signal.free_symbols | second.free_symbols)
     output_names = tuple(name for name, s in names.items() if s in output.free_symbols)
+    output_half, finest = _half(output, ERROR, [names[name] for name in output_names], output_names)
     return PairProblem(
-        _half(signal, q_hat, [names[name] for name in signal_names], signal_names),
-        _half(output, ERROR, [names[name] for name in output_names], output_names),
+        _half(signal, q_hat, [names[name] for name in signal_names], signal_names)[0],
+        output_half,
         _entropy(entropy, names),
         signal_names,
         output_names,
@@ -38,6 +39,7 @@ def pair_problem(model: Any) -> PairProblem:
         _moment(cycle.prior_error, [names[name] for name in signal_names], signal_names),
         signal.has(SpectralIntegral),
         any(has_nested_averages(half) for half in (signal, output)),
+        finest,
     )
 
 
@@ -53,7 +55,10 @@ def _moment(expression: sp.Expr, symbols: list[sp.Symbol], names: tuple[str, ...
     return evaluate
 
 
-def _half(update: sp.Expr, unknown: sp.Symbol, symbols: list[sp.Symbol], names: tuple[str, ...]) -> Any:
+def _half(
+    update: sp.Expr, unknown: sp.Symbol, symbols: list[sp.Symbol], names: tuple[str, ...]
+) -> tuple[Any, int]:
+    """The half, and the last level at which a double gains anything."""
     slope = path_derivative(update, unknown) if has_nested_averages(update) else update.diff(unknown)
     program = lower([update], [unknown, *symbols], auxiliary=[slope])
 
@@ -68,7 +73,7 @@ def _half(update: sp.Expr, unknown: sp.Symbol, symbols: list[sp.Symbol], names: 
                 slope = np.where(lost, other, slope) if np.ndim(lost) else other
         return Evaluation(value, slope, error)
 
-    return evaluate
+    return evaluate, program.finest
 
 
 def _entropy(expression: sp.Expr, names: dict[str, sp.Symbol]) -> Any:
@@ -84,10 +89,6 @@ def _entropy(expression: sp.Expr, names: dict[str, sp.Symbol]) -> Any:
         return Evaluation(value, np.zeros_like(estimate), estimate)
 
     return evaluate
-
-
-FINEST_NESTED = 8
-"""Highest level of nested averages: a million nodes a point."""
 
 
 def _run(program: Program, backend: Any, level: int, arguments: list[Any]) -> tuple[Any, ...]:

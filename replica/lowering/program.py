@@ -18,10 +18,12 @@ import sympy as sp
 from replica.expr.average import GaussianAverage, MixedOutputs, OutputSum
 from replica.expr.spectral import SpectralIntegral, unfold_parts
 from replica.lowering.jets import output_average
+from replica.lowering.outputs import FINEST as FINEST_OUTPUTS
 from replica.lowering.outputs import OutputsBlock, outputs_block
 from replica.lowering.parity import is_even
 from replica.lowering.printer import LoweringError, compile_kernel
 from replica.lowering.switches import decay_scales, switches_of
+from solvers.problem import FINEST
 from solvers.quadrature.clustered import Clustering
 from solvers.quadrature.lines import GaussianLine, OutputLine, position_noise, series_rest
 from solvers.quadrature.rules import nested_sum
@@ -40,6 +42,9 @@ class Values:
 
 NODES = 2**15
 """How many nodes are evaluated at a time: with a hundred temporary arrays, some tens of megabytes."""
+
+FINEST_NESTED = 8
+"""Highest level of nested averages: a million nodes a point."""
 
 COARSER = 1
 """Line rules have step 2^-(level - COARSER): where the body is smooth, 46 nodes give ten digits."""
@@ -215,6 +220,13 @@ class Program:
     def depth(self) -> int:
         """How many averages are nested: nodes per point grow with this power."""
         return max((block.depth for block in self.blocks), default=0)
+
+    @property
+    def finest(self) -> int:
+        """The last level at which a double gains anything."""
+        if any(isinstance(block, OutputsBlock) for block in self.blocks):
+            return FINEST_OUTPUTS
+        return FINEST if self.depth < 2 else FINEST_NESTED
 
     def run(self, backend: Any, level: int, arguments: Sequence[Any]) -> Values:
         """Values and quadrature error; the caller has entered ``backend.context()``."""

@@ -19,13 +19,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import sympy as sp
 
-from replica.expr.logsum import stable_log
+from replica.expr.logsum import expit, stable_log
 from replica.lowering.jets import FIELD, JET, OUTPUT
-from replica.lowering.printer import LoweringError, compile_kernel
+from replica.lowering.printer import LoweringError, compile_kernel, loggamma
 from replica.lowering.switches import switches_of
 from solvers.backends.float64 import Float64
 from solvers.quadrature.clustered import as_numbers
-from solvers.quadrature.peaks import Peaks, find_peaks, improved, narrowed, peaked_line, trimmed
+from solvers.quadrature.peaks import LOW, Peaks, find_peaks, improved, narrowed, peaked_line, trimmed
 from solvers.quadrature.rules import gaussian_reach, peaked_sum
 
 _FLOAT = Float64()
@@ -99,23 +99,26 @@ class Likelihood:
         """
         floats = [backend.to_float(a) if np.ndim(a) else float(backend.to_float(a)) for a in arguments]
         y, m, v = (backend.to_float(a) for a in (output, mean, variance))
+        s = np.sqrt(v)
         with np.errstate(all="ignore"):
             places, widths = self._inner_peaks(floats, y, m, v, peaks)
-            negligible = gaussian_reach(backend) ** 2 / 2
-            reach = gaussian_reach(backend) * np.sqrt(v)
-            filled = np.where(np.isfinite(places), places, m[:, None])
-            ends = (np.minimum(filled.min(axis=1), m) - reach, np.maximum(filled.max(axis=1), m) + reach)
+            places, widths = (places - m[:, None]) / s[:, None], widths / s[:, None]
+            reach = gaussian_reach(backend)
+            filled = np.where(np.isfinite(places), places, 0.0)
+            ends = (np.minimum(filled.min(axis=1), 0) - reach, np.maximum(filled.max(axis=1), 0) + reach)
             if places.shape[1] == 1 and np.any(ends[1] - ends[0] > WIDE * widths[:, 0]):
-                ends = trimmed(
-                    self.log_weight(floats, y), places, widths, m[:, None], v[:, None], ends, negligible
-                )
+                scaled = self._scaled(floats, y, m[:, None], s[:, None])
+                one = np.ones((1, 1))
+                ends = trimmed(scaled, places, widths, 0 * one, one, ends, reach**2 / 2)
             kinks = [np.broadcast_to(k, y.shape) for k in self.kinks(_FLOAT, *floats, y)]
             switches = [(places[:, k], widths[:, k]) for k in range(1, places.shape[1])]
-            switches += zip(kinks[::2], kinks[1::2], strict=True)
-        h, weights = peaked_line(backend, level, places[:, 0], widths[:, 0], switches, ends)
+            switches += [((c - m) / s, w / s) for c, w in zip(kinks[::2], kinks[1::2], strict=True)]
+        # in deviations from the mean: where these are small, h holds too few of their digits
+        t, weights = peaked_line(backend, level, places[:, 0], widths[:, 0], switches, ends)
+        h = mean[:, None] + backend.sqrt(variance)[:, None] * t
         columns = [a if np.ndim(a) == 0 else a[:, None] for a in arguments]
         log, *ratios = self.tilts(backend, *columns, output[:, None], h)
-        exponent = log - (h - mean[:, None]) ** 2 / (2 * variance[:, None])
+        exponent = log - t * t / 2
         sizes = backend.to_float(exponent)
         top = sizes.max(axis=1)
         if not np.all(np.isfinite(top)):  # log 0, or inf - inf far out, where P is 0
@@ -130,7 +133,7 @@ class Likelihood:
         z = np.where(zero, 1 + 0 * total.value, total.value)
         size = backend.to_float(z)
         doubt = total.error / size
-        gauss = backend.log(2 * backend.pi * variance) / 2
+        gauss = backend.log(2 * backend.pi) / 2
         values = [np.where(zero, -np.inf, as_numbers(backend, top) + backend.log(z) - gauss)]
         errors = [doubt]
         for ratio in ratios:
@@ -138,6 +141,11 @@ class Likelihood:
             values.append(part.value / z)
             errors.append(part.error / size + np.abs(backend.to_float(values[-1])) * doubt)
         return Tilted(tuple(values), tuple(errors))
+
+    def _scaled(self, arguments: Any, y: Any, mean: Any, deviation: Any) -> Any:
+        """``log_weight`` in deviations from the mean; only its value."""
+        log_weight = self.log_weight(arguments, y)
+        return lambda t: (log_weight(mean + deviation * t)[0],)
 
     def height(self, arguments: Any, y: Any, omega: Any, noise: Any, peaks: Peaks) -> Any:
         """About log Z at omega of shape (points, any): the highest value of log P - (h - omega)^2/(2 V)."""
@@ -162,10 +170,46 @@ class Likelihood:
         place, width = improved(log_weight, place, m, v, STEPS, 3 * np.sqrt(v))
         width = narrowed(log_weight, place, width, m, v)
         height = log_weight(place)[0] - (place - m) ** 2 / (2 * v)
-        order = np.argsort(-np.where(np.isfinite(height), height, -np.inf), axis=1)
+        height = np.where(np.isfinite(height), height, -np.inf)
+        place = np.where(height > height.max(axis=1, keepdims=True) - LOW, place, np.nan)
+        order = np.argsort(-height, axis=1)
         place, width = np.take_along_axis(place, order, axis=1), np.take_along_axis(width, order, axis=1)
         place[:, 0] = np.where(np.isfinite(place[:, 0]), place[:, 0], m[:, 0])
         return place, width
+
+
+def well_conditioned(density: sp.Expr) -> sp.Expr:
+    """The same density without what under- or overflows or cancels: e^u expit(-u) is expit(u), 1 - expit(u)
+    is expit(-u), 1 - e^u is 2 t/(1 + t) with t = tanh(-u/2), and a gamma function the exponential of its
+    logarithm.
+    """
+    density = density.rewrite([sp.factorial, sp.binomial], sp.gamma)
+    density = density.replace(sp.Mul, lambda *factors: _with_odds(factors))
+    density = density.replace(_is_complement, lambda e: _complement(1 - e))
+    return density.replace(sp.gamma, lambda z: sp.exp(loggamma(z)))
+
+
+def _with_odds(factors: Sequence[Any]) -> sp.Expr:
+    for k, factor in enumerate(factors):
+        if isinstance(factor, expit):
+            u = -factor.args[0]
+            rest = sp.Mul(*factors[:k], *factors[k + 1 :])
+            power = sp.Mul(*(f for f in sp.Mul.make_args(rest) if isinstance(f, sp.exp)))
+            if isinstance(power, sp.exp) and sp.expand(power.args[0] - u) == 0:
+                return rest / power * expit(u)
+    return sp.Mul(*factors)
+
+
+def _is_complement(expr: Any) -> bool:
+    return isinstance(expr, sp.Add) and isinstance(1 - expr, sp.exp | expit)
+
+
+def _complement(part: Any) -> sp.Expr:
+    """1 - e^u, 1 - expit(u)."""
+    if isinstance(part, expit):
+        return expit(-part.args[0])
+    t = sp.tanh(-part.args[0] / 2)
+    return 2 * t / (1 + t)
 
 
 def likelihood(density: sp.Expr, order: int, arguments: Sequence[sp.Symbol]) -> Likelihood:
@@ -176,7 +220,7 @@ def likelihood(density: sp.Expr, order: int, arguments: Sequence[sp.Symbol]) -> 
     LoweringError
         Something without a lowering in them: a step in h has a DiracDelta in its derivative.
     """
-    log = stable_log(density)
+    log = stable_log(well_conditioned(density))
     ratios = [sp.S.One]
     for _ in range(order):
         ratios.append(ratios[-1].diff(FIELD) + ratios[-1] * log.diff(FIELD))

@@ -63,7 +63,7 @@ def _pass(
     q_hat = np.exp(s)
     inner, first = half(q_hat, tolerance, levels=(levels[0], FINEST))
     outer, second = evaluate_levels(
-        problem.output, BACKEND, inner.value, output, tolerance, levels=(levels[1], FINEST)
+        problem.output, BACKEND, inner.value, output, tolerance, levels=(levels[1], problem.finest)
     )
     with np.errstate(all="ignore"):
         gain = outer.slope / outer.value * inner.slope * q_hat
@@ -103,7 +103,7 @@ def newton(
         )
         evaluations += pending.size
         if rough:
-            levels = (levels[0], min(levels[1] + 1, FINEST))
+            levels = (levels[0], min(levels[1] + 1, problem.finest))
         if iteration == 0:
             rising[pending] = gain > 1
         else:
@@ -186,7 +186,7 @@ def _batch_entropy(
         rest = {name: value for name, value in values.items() if name != "v"}
         return problem.free_entropy(backend, level, at, values["v"], rest)
 
-    levels = (level, FINEST)
+    levels = (min(level, problem.finest), problem.finest)
     return evaluate_levels(half, BACKEND, q_hat, {**parameters, "v": v}, 1e-12, levels=levels).result.value
 
 

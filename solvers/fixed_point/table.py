@@ -30,6 +30,7 @@ THINNED = 4
 CLEAR = 4  # errors of f beyond which its sign is clear
 SPECTRAL_TOLERANCE = 1e-10  # of v from a spectral law
 TABLE_TOLERANCE = 1e-4  # a sign and a first guess are all that the table is for
+SIGN_TOLERANCE = 0.03  # the same, of q_hat, where a sign is all that is asked for first
 SATURATING, DIVERGING = 1e-20, 1e-10
 """v below which an output half with averages is continued: finite at v = 0, or a power of v."""
 SILENT = 1e-13  # q_hat at the largest v below which the outputs say nothing there
@@ -104,7 +105,7 @@ def _at_ends(
     """q_hat of each point at the largest v and at two small v; also at two smaller ones where that is cheap:
     all averages are then evaluated together.
     """
-    every = (LEVELS.start, FINEST)
+    every = (LEVELS.start, problem.finest)
     if problem.nested:
         at_zero = _at(problem, output, (error_at_zero,), ROUGH, every)[0]
         return at_zero, _at(problem, output, SMALL[:2], ROUGH, ROUGH_LEVELS), []
@@ -158,7 +159,7 @@ def residual_table(
     """f, df/ds and where f is beyond its error, of shape (points, grid).
 
     A sign is all that most of the table is for.  Where the halves are nested averages, f is evaluated at each
-    ``THINNED``-th place first, interpolated between, and evaluated there too where that leaves the sign
+    ``THINNED``-th place first, roughly, interpolated between, and evaluated better where that leaves the sign
     uncertain, and beside its changes.
     """
     points = len(next(iter(output.values())))
@@ -167,17 +168,24 @@ def residual_table(
         mine = {name: values[p] for name, values in output.items()}
         resolved = SATURATING if grid.saturated[p] else DIVERGING
 
-        def residual(index: np.ndarray, mine: Any = mine, resolved: float = resolved) -> Any:
+        def residual(
+            index: np.ndarray, rough: Any = None, mine: Any = mine, resolved: float = resolved
+        ) -> Any:
             here = Evaluation(*(a[index] for a in v))
-            return _residual(problem, grid, index, here, _output_table(problem, here.value, mine, resolved))
+            outer = _output_table(problem, here.value, mine, resolved, rough)
+            return _residual(problem, grid, index, here, outer)
 
-        some = _thinned(grid, v.value, resolved) if problem.nested else np.arange(grid.s.size)
-        f, slope, noise = residual(some)
-        if some.size < grid.s.size:
+        if problem.nested:
+            some = _thinned(grid, v.value, resolved)
+            # an error that is a small part of q_hat leaves the sign clear, be the value large or small
+            f, slope, noise = residual(some, SIGN_TOLERANCE * np.minimum(np.exp(grid.s[some]), 1.0))
             f, slope, noise = interpolated(grid.s, some, f, slope, noise)
-            unsure = np.setdiff1d(np.flatnonzero(_to_refine(f, noise)), some)
+            unsure = np.flatnonzero(_to_refine(f, noise) & (v.value >= resolved))
             if unsure.size:
-                f[unsure], slope[unsure], noise[unsure] = residual(unsure)
+                fine = TABLE_TOLERANCE * np.minimum(10 * np.exp(grid.s[unsure]), 1.0)
+                f[unsure], slope[unsure], noise[unsure] = residual(unsure, fine)
+        else:
+            f, slope, noise = residual(np.arange(grid.s.size))
         table.f[p], table.slope[p] = f, slope
         table.believed[p] = _believed(grid, p, v.value, f, noise, bool(recovered[p]))
     return table
@@ -193,7 +201,9 @@ def _residual(
         passed = np.abs(outer.slope / outer.value)
         f = np.log(outer.value) - s
         slope = outer.slope / outer.value * v.slope * q_hat - 1
-        noise = passed * (v.error + rounding) + outer.error / outer.value
+        relative = outer.error / outer.value
+        # a value that is smaller than q_hat although all of its error is added has a clear sign
+        noise = passed * (v.error + rounding) + np.where(f < 0, np.log1p(relative), relative)
     return f, slope, 2 * noise + 16 * EPS * (1 + np.abs(s))
 
 
@@ -251,28 +261,36 @@ def _thinned(grid: Grid, v: np.ndarray, resolved: float) -> np.ndarray:
 
 
 def _output_table(
-    problem: PairProblem, v: np.ndarray, parameters: Mapping[str, float], resolved: float
+    problem: PairProblem,
+    v: np.ndarray,
+    parameters: Mapping[str, float],
+    resolved: float,
+    rough: np.ndarray | None = None,
 ) -> Evaluation:
-    """q_hat = output(v) down to any v.
+    """q_hat = output(v) down to any v, to the tolerance of a table or to ``rough`` ones of their own.
 
     A quadrature cannot follow steps of width sqrt(v) to any v: below ``resolved`` it is continued by the
     power of v that it has there.  A closed form needs no such help.
     """
-
-    def at(some: np.ndarray) -> Evaluation:
-        mine = {name: np.full(some.size, value) for name, value in parameters.items()}
-        levels = (LEVELS.start, TABLE_FINEST)
-        return evaluate_levels(problem.output, BACKEND, some, mine, TABLE_TOLERANCE, levels=levels).result
-
     near = v >= resolved
+
+    def at(index: np.ndarray) -> Evaluation:
+        some, levels = v[index], (LEVELS.start, TABLE_FINEST)
+        mine = {name: np.full(some.size, value) for name, value in parameters.items()}
+        if rough is None:
+            tolerance, floor = TABLE_TOLERANCE, 0.1
+        else:  # what is beyond is continued from the last one
+            tolerance, floor = np.where(some == v[near].min(), TABLE_TOLERANCE, rough[index]), 1.0
+        return evaluate_levels(problem.output, BACKEND, some, mine, tolerance, floor, levels).result
+
     result = Evaluation(*(np.full(v.shape, np.nan) for _ in range(3)))
     if np.any(near):
-        for target, source in zip(result, at(v[near]), strict=True):
+        for target, source in zip(result, at(near), strict=True):
             target[near] = source
     if np.all(near):
         return result
     if not np.any(result.error[near] > 0):
-        for target, source in zip(result, at(v[~near]), strict=True):
+        for target, source in zip(result, at(~near), strict=True):
             target[~near] = source
         return result
     last = np.flatnonzero(near)[np.argmin(v[near])]

@@ -111,14 +111,21 @@ class OutputLine:
         weights[:, 0], weights[:, -1] = weights[:, 0] / 2, weights[:, -1] / 2
         return weights
 
-    def tail(self, backend: Any, terms: Any) -> Any:
-        """What the ends of the line may have cut off."""
+    def tail(self, backend: Any, terms: Any, distance: Any = None) -> Any:
+        """What the ends of the line may have cut off.
+
+        The last terms tell, as a geometric series.  Where they grow, because the nodes do not cluster any
+        more, the sums over all beyond a half and a quarter of the way do, given the ``distance`` of the nodes
+        from where the outputs lie: what is beyond a law with a power for its tail.
+        """
         size = np.abs(backend.to_float(terms))
         result = np.zeros(size.shape[0])
-        if not self.finite_low:
-            result = result + _geometric(size[:, 2], size[:, 1])
-        if not self.finite_high:
-            result = result + _geometric(size[:, -3], size[:, -2])
+        for open_end, side, sign in ((not self.finite_low, 1, -1), (not self.finite_high, -2, 1)):
+            if open_end:
+                rest = _geometric(size[:, side - sign], size[:, side])
+                if distance is not None and not np.all(np.isfinite(rest)):
+                    rest = np.where(np.isfinite(rest), rest, _power_law(size, sign * distance))
+                result = result + rest
         return result
 
 
@@ -126,6 +133,14 @@ def _geometric(before: Any, last: Any) -> Any:
     """Twice the rest of a series of positive terms as if their ratio stayed; infinite where they grow."""
     ratio = np.where(last > 0, last / np.where(before > 0, before, 1.0), 0.0)
     return np.where(ratio < 1, 2 * last / np.where(ratio < 1, 1 - ratio, 1.0), np.inf)
+
+
+def _power_law(sizes: Any, distance: Any) -> Any:
+    """The rest of a sum whose parts between 1/4, 1/2 and 1 of the longest distance fall as they did."""
+    reach = distance.max(axis=1, keepdims=True)
+    last = np.where(distance > reach / 2, sizes, 0.0).sum(axis=1)
+    before = np.where((distance > reach / 4) & (distance <= reach / 2), sizes, 0.0).sum(axis=1)
+    return _geometric(before, last) * np.minimum(last / np.where(before > 0, before, 1.0), 1.0)
 
 
 def position_noise(backend: Any, x: Any, values: Any, weights: Any) -> Any:

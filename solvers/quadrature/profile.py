@@ -17,6 +17,8 @@ FIELDS = np.array([0, -0.5, 0.5, -1, 1, -1.7, 1.7, -2.5, 2.5, -4, 4, -6, 6, -9, 
 """Fields looked at, in standard deviations; 0 first."""
 SIZES = np.geomspace(1e-9, 1e9, 181)
 ROUNDS = 14
+SAME = 1e-3
+"""In widths, how near two places are one."""
 WIDE, NOTHING = 0.5, 40.0
 """By how much log P has sunk at the width and at the reach."""
 
@@ -72,7 +74,7 @@ def output_profile(
     lowest = (place - _first(left, NOTHING)).min(axis=1)
     highest = (place + _first(right, NOTHING)).max(axis=1)
     gaps = np.abs(place[:, :, None] - place[:, None, :])
-    gaps[:, np.arange(FIELDS.size), np.arange(FIELDS.size)] = np.inf
+    gaps = np.where(gaps < SAME * width[:, :, None], np.inf, gaps)  # itself, or fields of the same outputs
     widths = np.maximum(width, gaps.min(axis=2))
     return Profile(
         place[:, 0], width[:, 0], place, widths, np.maximum(lowest, low), np.minimum(highest, high)
