@@ -85,7 +85,7 @@ def _largest(function: Callable[[float], float], high: float) -> float:
     ends = (low, function(low)), (high, function(high))
     if not ends[0][1] > 0 or not ends[1][1] < 0:
         return 0.0
-    found = crossing(function, *ends, 1e-12)
+    found = crossing(function, *ends, 1e-9)
     return 0.0 if found is None else found.lam
 
 

@@ -4,7 +4,7 @@ At every level the field is on a line of nodes around the field outside it, so a
 nodes^k.  But a level is a function of one variable, the field outside, and where that is on a uniform lattice
 the nodes around all its points are one lattice again, as fine or finer: every function is computed once at
 each point of it, and averages are sums over windows that slide along, so the cost grows as k.  Where a level
-is too narrow for that, the function is tabulated (Chebyshev nodes on short panels) and interpolated.
+is too narrow for that, the function is tabulated on a lattice of its own and interpolated.
 """
 
 # SymPy's annotations say Basic (or a class) for what is an expression:
@@ -26,10 +26,12 @@ from replica.expr.binder import Binder
 from replica.expr.recursion import KINK_ARGUMENTS, KinkLevel, LogMoment, Tilted, kink_closed_form
 from replica.lowering.printer import compile_kernel
 from solvers.backends.float64 import Float64
-from solvers.quadrature.panels import Panels
+from solvers.quadrature.tables import Lattice
 
 REACH = 8.6
 """Standard deviations beyond which a Gaussian weight is below 1e-16 of its maximum."""
+TABLE = 14.0
+"""Points of a table per unit, or per the smoothness of a level: interpolation is then exact to 1e-13."""
 _DOUBLES = Float64()
 
 
@@ -132,14 +134,13 @@ class _Walk:
         power = 0.0 if isinstance(expr, GaussianAverage) else float(self.value(expr.power, scope))
         lattice = self._lattice(expr, scope, mean, variance, power)
         if lattice is None and _tabulated(expr, scope, mean):
-            panels = Panels.over(float(np.min(mean)), float(np.max(mean)), self._panel(expr, scope))
-            if 2 * panels.nodes.size < np.size(mean):
-                key = ("table", expr.mean)
+            table = Lattice.around(float(np.min(mean)), float(np.max(mean)), self._panel(expr, scope))
+            if 2 * table.count < np.size(mean):
+                key = ("table", expr.variance)
                 if key not in scope.inside:
-                    values: dict[Any, Any] = {expr.mean: panels.nodes}
-                    scope.inside[key] = (_Scope(scope.parent, values), panels.nodes)
-                found = self.value(expr, scope.inside[key][0])
-                return panels.interpolate(np.asarray(found), mean)
+                    points: dict[Any, Any] = {expr.mean: table.nodes}
+                    scope.inside[key] = (_Scope(_root(scope), points, table.spacing), table)
+                return table.interpolate(np.asarray(self.value(expr, scope.inside[key][0])), mean)
         inner, window = lattice or self._inside(expr, scope, mean, variance, power)
         result = self._weighted(expr, inner, window, power)
         return result if np.ndim(mean) else result[0]
@@ -208,9 +209,9 @@ class _Walk:
         return scope.inside[key]
 
     def _panel(self, expr: Any, scope: _Scope) -> float:
-        """Width of a panel on which a level is a polynomial to rounding."""
+        """Spacing of a table of a level, smooth on the scale of its deviation."""
         smoothing = np.sqrt(float(self.value(expr.variance, scope)))
-        return float(max(self.unit, 0.7 * smoothing))
+        return float(max(self.unit, 0.7 * smoothing)) / TABLE
 
     def _scale(self, expr: Any, scope: _Scope) -> float:
         """How fast the body varies: on the unit, or on what the level inside has smoothed it to."""

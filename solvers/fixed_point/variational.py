@@ -73,18 +73,36 @@ class Ordered(NamedTuple):
 EDGE = 1e-9
 
 
-def minimise(value: Value, order: Ordered, start: np.ndarray) -> np.ndarray:
-    """A local minimum from a start, to about six digits."""
+def minimise(value: Value, order: Ordered, start: np.ndarray, ceiling: float = np.inf) -> np.ndarray:
+    """A local minimum from a start, to about six digits.
 
+    With a finite ceiling, a value near that of the minimum, the search goes on in units of the difference
+    from it: near a transition it is far below the value itself.
+    """
+    x, unit = start, 1.0
+    for _ in range(SCALES):
+        x = _search(value, order, x, ceiling if np.isfinite(ceiling) else 0.0, unit)
+        gap = abs(value(x)[0] - ceiling)
+        if not 1e-13 < gap < 0.1 * unit:
+            break
+        unit = gap
+    return x
+
+
+SCALES = 8
+
+
+def _search(value: Value, order: Ordered, start: np.ndarray, origin: float, unit: float) -> np.ndarray:
     def function(box: np.ndarray) -> tuple[float, np.ndarray]:
         phi, gradient = value(order.unknowns(box))
         if not (np.isfinite(phi) and np.all(np.isfinite(gradient))):
             return 1e10, np.zeros_like(box)
-        return phi, order.pulled(box, gradient)
+        return (phi - origin) / unit, order.pulled(box, gradient) / unit
 
+    lowest = 1e-3 if unit == 1.0 else EDGE
     found = minimize(
         function,
-        np.clip(order.box(start), 1e-3, 1 - 1e-3),
+        np.clip(order.box(start), lowest, 1 - lowest),
         jac=True,
         method="L-BFGS-B",
         bounds=[(EDGE, 1 - EDGE)] * start.size,
@@ -100,7 +118,8 @@ def polish(residual: Residual, coarse: Residual, start: np.ndarray) -> FixedPoin
         columns = []
         for i in range(x.size):
             step = np.zeros_like(x)
-            step[i] = 1e-5 * max(abs(x[i]), 1e-3)
+            # small unknowns, near a transition, need steps that are not lost in rounding
+            step[i] = min(1e-3 * abs(x[i]), 1e-5 * max(abs(x[i]), 1)) + 1e-8
             columns.append((coarse(x + step) - coarse(x - step)) / (2 * step[i]))
         return x + residual(x), np.eye(x.size) + np.array(columns).T
 
@@ -148,7 +167,7 @@ def stationary_points(
     for start in starts:
         if found and np.isfinite(ceiling):
             break
-        rough = minimise(value, order, start) if start.size > 1 else _iterated(coarse, start)
+        rough = minimise(value, order, start, ceiling) if start.size > 1 else _iterated(coarse, start)
         if rough.size > 1 and value(rough)[0] >= ceiling:
             continue
         if any(np.max(np.abs(rough - other)) < (ALIKE if rough.size == 1 else 1e-4) for other in tried):

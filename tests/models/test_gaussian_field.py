@@ -142,15 +142,46 @@ def test_steps_of_breaking_raise_the_free_energy():
     assert two["q0"] < two["q1"] < two["q2"]
 
 
+@pytest.mark.parametrize(("steps", "T"), [(2, "19/20"), pytest.param(3, "1/2", marks=pytest.mark.slow)])
+def test_every_step_raises_the_free_energy_of_sk(steps, T):
+    """Also near T = 1, where a step raises it by 1e-10."""
+    fewer, more = (solve(SK(KStepRSB(k)), T=T) for k in (steps - 1, steps))
+    assert more.outcome is Outcome.CONVERGED
+    assert 1e-11 < more["f"] - fewer["f"] < 1e-4
+
+
+def test_a_step_that_raises_nothing_is_not_taken():
+    """One step is exact for the three-spin between T_G = 0.240 and T_K = 0.651."""
+    one, two = (solve(p_spin(3, ansatz=KStepRSB(k)), T=0.5) for k in (1, 2))
+    assert two.outcome is Outcome.FEWER
+    assert two["f"] == one["f"]
+    assert [two[name] for name in ("q0", "q1", "q2", "m1", "m2")] == [0, 0, one["q1"], one["m"], one["m"]]
+    below = solve(p_spin(3, ansatz=KStepRSB(2)), T=0.2)
+    assert below.outcome is Outcome.CONVERGED
+    assert below["f"] > solve(p_spin(3, ansatz=OneStepRSB()), T=0.2)["f"] + 1e-8
+
+
+@pytest.mark.parametrize("model", [p_spin(3, ansatz=OneStepRSB()), p_spin(3, "spherical", OneStepRSB())])
+def test_low_temperatures_join_the_ground_state(model):
+    """f = e - s T with the entropy of the ground state for Ising spins, and the overlaps of that state."""
+    ground, cold = solve(model, T=0), solve(model, T="1/100")
+    assert cold["m"] == pytest.approx(ground["a"] / 100, rel=0.03)
+    assert 1 - cold["q1"] == pytest.approx(ground["V"] / 100, rel=0.03)
+    if model.spins == "ising":
+        slope = (cold["f"] - ground["energy"]) * 100
+        assert slope == pytest.approx(-ground["entropy"], abs=5e-4)
+
+
 GROUND = {
     0: -math.sqrt(2 / math.pi),  # Sherrington and Kirkpatrick 1975
     1: -0.7652594346736825,
     2: -0.7636080105384704,
     5: -0.7631975323861,
+    7: -0.7631768176576912,
 }
 
 
-@pytest.mark.parametrize("steps", [0, 1, 2, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [0, 1, 2, *(pytest.param(k, marks=pytest.mark.slow) for k in (5, 7))])
 def test_ground_state_of_sk(steps):
     """The energy rises with the steps, towards -0.763166 (Parisi 1980)."""
     solution = solve(SK(KStepRSB(steps) if steps else ReplicaSymmetric()), T=0)
@@ -250,11 +281,14 @@ def test_entropy_of_the_ground_state_of_sk():
     assert abs(second - first / 2) < 0.1 * abs(first) < 0.01
 
 
-def test_the_entropy_of_a_ground_state_verifies_and_compiles():
-    for ansatz in (ReplicaSymmetric(), OneStepRSB(), KStepRSB(2)):
-        derivation = GaussianField(mixed, ansatz=ansatz).ground_state().entropy()
-        assert len(derivation.verify()) > 5
-        compile_latex(derivation.to_latex())
+@pytest.mark.parametrize("ansatz", ANSATZE, ids=lambda a: a.name)
+def test_the_entropy_of_a_ground_state_verifies_and_compiles(ansatz):
+    derivation = GaussianField(mixed, ansatz=ansatz).ground_state().entropy()
+    assert len(derivation.verify()) > 5
+    compile_latex(derivation.to_latex())
+
+
+def test_a_wrong_entropy_is_caught():
     step = SK(OneStepRSB()).ground_state().entropy()["first order in T"]
     with pytest.raises(ArithmeticError):
         type(step)(step.before, step.after + V**2 / 7, step.rule).verify()
