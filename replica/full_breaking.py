@@ -46,7 +46,7 @@ def ground_energy(start: Derivation, kind: sp.Symbol) -> Derivation:
 def saddle_point(model: Any) -> SaddlePoint:
     """Where x changes: q = <phi'^2>; for spherical spins chi(q) = int_q^1 x and x(q) in closed form."""
     slope = full_variation.variation(model.derive().result, sp.Symbol("Phi"))
-    definitions = slope.printed.definitions
+    definitions = slope.steps[-1].printed.definitions
     if nodes_of(slope.result, FlowAverage):
         update = full_variation.overlap_update(slope.result)
         return SaddlePoint(((q, update),), (slope,), definitions, ((ORDER(q), slope.result),))
@@ -57,7 +57,7 @@ def saddle_point(model: Any) -> SaddlePoint:
         ((full_variation.CHI(q), response.result), (ORDER(q), order.result)),
         (along, response, order),
         definitions,
-        ((ORDER(q), slope.result),),
+        ((ORDER(q), slope.result), *full_variation.ends(slope.result, response.result)),
     )
 
 

@@ -222,7 +222,7 @@ def flow_definitions(expr: sp.Expr) -> tuple[tuple[sp.Expr, sp.Expr], ...]:
 
 
 def _n_to_zero(expr: sp.Expr) -> sp.Expr:
-    return replica_limit(sp.expand(expr), n)
+    return replica_limit(sp.expand_mul(expr, deep=False), n)
 
 
 def _check_n_to_zero(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:

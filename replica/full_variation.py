@@ -155,6 +155,8 @@ along_the_support = Rule(
 )
 
 CHI = sp.Function(r"\chi", positive=True)
+LARGEST = sp.Symbol("q_max", nonnegative=True)
+"""Where x reaches 1."""
 
 
 def response(slope: sp.Expr) -> Derivation:
@@ -173,6 +175,16 @@ def response(slope: sp.Expr) -> Derivation:
     (node,) = nodes_of(slope, OverlapIntegral)
     rule = Rule("solved for chi", Kind.IDENTITY, apply, "the derivative along the support vanishes", check)
     return Derivation.start("Response", CHI(q), node).then(rule)
+
+
+def ends(slope: sp.Expr, chi: sp.Expr) -> tuple[tuple[sp.Symbol, sp.Expr], ...]:
+    """What vanishes at q_min, the slope dPhi/dx there, and at q_max, from where on x = 1: chi = 1 - q_max."""
+
+    def known(node: OverlapIntegral) -> sp.Expr:
+        return sp.S.Zero if node.lower == node.upper else chi.subs(q, node.lower)
+
+    first = slope.subs(q, LOWEST).replace(lambda e: isinstance(e, OverlapIntegral), known)
+    return (LOWEST, sp.factor(sp.cancel(first))), (LARGEST, chi.subs(q, LARGEST) - (1 - LARGEST))
 
 
 def _check_minus_slope(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:

@@ -190,7 +190,7 @@ class Flow(Binder):
         """(d phi/dq, what it equals), from a thin level."""
         q, w = self.bound_symbols
         phi = _named()(q, w)
-        return phi.diff(q), -self.rate * thin_level(phi, w, self.order)
+        return phi.diff(q), -self.rate / 2 * sp.expand(2 * thin_level(phi, w, self.order))
 
     def on_steps(self, edges: tuple[Any, ...], variances: tuple[Any, ...], values: tuple[Any, ...]) -> Any:
         """As a nest of ``LogMoment``, for x = values[i] up to edges[i] and with fields of these variances on
@@ -316,7 +316,8 @@ def _varied_node(node: Any, order: sp.Expr, place: sp.Symbol) -> sp.Expr:
         slot = sp.Dummy("chi", positive=True)
         slope = body.xreplace({chi: slot}).diff(slot).xreplace({slot: chi})
         inside = sp.Symbol("s", nonnegative=True)
-        local += OverlapIntegral(slope.subs(var, inside), inside, node.lower, place)
+        number, rest = slope.subs(var, inside).as_coeff_Mul()
+        local += number * OverlapIntegral(rest, inside, node.lower, place)
     return local
 
 

@@ -22,7 +22,7 @@ from replica.action import nodes_of
 from replica.ansatz import ReplicaSymmetric
 from replica.expr.parisi import OverlapIntegral
 from replica.full_checks import LOWEST
-from replica.full_variation import CHI
+from replica.full_variation import CHI, LARGEST
 from replica.lowering.full import (
     FLOAT_DIGITS,
     MARGINAL,
@@ -68,14 +68,14 @@ def closed_form(model: Any, exact: Mapping[str, Fraction]) -> ClosedForm | None:
     saddle, temperature = model.saddle_point(), float(exact["T"])
     at = {h: sp.Rational(exact["h"])}
     chi, order = ((beta * saddle.update(f)).subs(at) for f in (CHI(q), ORDER(q)))
-    slope = dict(saddle.conditions)[ORDER(q)]
-    # at q_min the integral up to q is over nothing, and what is below is chi(q_min)
-    start = slope.replace(lambda e: isinstance(e, OverlapIntegral), lambda e: _at_the_start(e, chi / beta))
-    start = sp.cancel(sp.together(start.subs(LOWEST, q) / beta**2)).subs(at)
+    start = (dict(saddle.conditions)[LOWEST] / beta**2).subs(LOWEST, q).subs(at)
     functions = [sp.lambdify(q, e, "numpy") for e in (chi, order, start)]
     response, x, begin = (_quiet(f) for f in functions)
     lows = [0.0] if abs(begin(0.0)) < 1e-14 else _zeros(begin, 1e-9, 1.0)
-    highs = [1.0] if temperature == 0 else _zeros(lambda t: temperature * response(t) - (1 - t), 0.0, 1.0)
+    highs = [1.0]
+    if temperature > 0:
+        end = dict(saddle.conditions)[LARGEST].subs(numbers_of(exact))
+        highs = _zeros(_quiet(sp.lambdify(LARGEST, end, "numpy")), 0.0, 1.0)
     for low, high in ((a, b) for a in lows for b in reversed(highs) if a < b):
         grid = np.linspace(low, high, GRID)
         values = x(grid) if low > 0 else x(grid[1:])
@@ -92,12 +92,6 @@ def _quiet(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
             return function(np.float64(t) if np.ndim(t) == 0 else t) + 0.0 * t
 
     return evaluated
-
-
-def _at_the_start(node: OverlapIntegral, chi: sp.Expr) -> sp.Expr:
-    if node.upper == q:
-        return sp.S.Zero
-    return chi.subs(q, node.lower)
 
 
 def _zeros(function: Callable[[Any], Any], low: float, high: float) -> list[float]:

@@ -70,7 +70,13 @@ def test_the_parisi_equation_is_printed():
     text = SK(FULL).ground_state().derive().body_latex()
     assert r"\partial_{q}\varphi &=" in text
     assert r"\varphi(1,w) &= \left|{w}\right|" in text
-    assert r"\left\langle \varphi'(q,w)^{2}\right\rangle_{q}" in SK(FULL).saddle_point().body_latex()
+    saddle = SK(FULL).saddle_point().body_latex()
+    for part in (
+        r"q &= \left\langle \varphi'(q,w)^{2}\right\rangle_{q}",
+        r"\partial_{q}\varphi &=",
+        r"\left\langle g(w)",
+    ):
+        assert part in saddle
 
 
 @pytest.mark.parametrize(
