@@ -32,6 +32,8 @@ DIGITS = 30
 STARTS = ([0.0, 0.0], [1.0, 2.0], [-2.0, 3.0])
 """logit q_0 and log c."""
 QUADRATURE = 1e-13
+ROUNDING = 1e-6
+"""How far above the bound the entropy is negative beyond rounding: where q is tiny, the bound is sharp."""
 _DOUBLES = Float64()
 SMALLEST = 2.0**-20
 """Of the bound by the first moment: where a positive entropy is no longer looked for."""
@@ -160,11 +162,13 @@ def _zero_of_entropy(model: Any, exact: Mapping[str, Fraction]) -> Capacity:
     point: dict[str, Any] = dict(exact)
 
     def entropy(alpha: float) -> float:
-        solution = solve(model, throw=False, alpha=alpha, **point)
+        with np.errstate(all="ignore"):  # where a branch is about to end
+            solution = solve(model, throw=False, alpha=alpha, **point)
         return float(solution.free_entropy) if solution.outcome.converged else float("nan")
 
     top = _number(model, model.annealed_capacity().result, exact)
-    low, high, bound = top / 2, top, top
+    low, high, bound = top / 2, top * (1 + ROUNDING), top
+    top = high
     while not (below := entropy(low)) > 0:
         low /= 2
         if low < SMALLEST * bound:

@@ -24,8 +24,9 @@ from replica.expr.average import GaussianAverage
 from replica.expr.binder import Binder, evaluate_inside
 from replica.expr.replica_limit import replica_limit
 from replica.expr.rules import heat_equation
-from replica.expr.stable import ndtr
+from replica.expr.stable import log2cosh, ndtr
 from replica.field_action import ISING, SphereVolume, SpinSum, spin_moment
+from replica.field_rules import shared_fields
 from replica.overlaps import ReplicaSymmetricMatrix
 from replica.perceptron_action import ReplicatedVolume
 from replica.symbols import V, alpha, h, n, omega, q, q_hat
@@ -301,6 +302,33 @@ def insert_constraint(channel: Any) -> Rule:
         "closed form of E_{h ~ N(omega, V)} w(h), V the variance of a field given those that replicas share",
         check,
     )
+
+
+def _name_spin(expr: sp.Expr) -> sp.Expr:
+    return expr.replace(
+        lambda e: isinstance(e, sp.log) and isinstance(e.args[0] / 2, sp.cosh),
+        lambda e: log2cosh(e.args[0].args[-1].args[0]),
+    )
+
+
+def _check_name_spin(before: sp.Expr, after: sp.Expr) -> tuple[Comparison, ...]:
+    """At two fields; and what surrounds it."""
+    comparisons = [Comparison("what surrounds it", sp.expand(after - _name_spin(before)), sp.S.Zero, 0)]
+    for logarithm in (e for e in nodes_of(before, sp.log) if e.has(sp.cosh)):
+        for place in (sp.Rational(-3, 2), sp.Rational(1, 5)):
+            left, right = (sp.N(e.subs(FIELD_OF_SPIN, place), 15) for e in (logarithm, _name_spin(logarithm)))
+            comparisons.append(Comparison(f"at the field {place}", left, right, 1e-14))
+    return tuple(comparisons)
+
+
+(FIELD_OF_SPIN,) = shared_fields(1)
+name_spin = Rule(
+    "free entropy of a weight",
+    Kind.IDENTITY,
+    _name_spin,
+    "log 2cosh w, the logarithm of the sum over J = +-1 of exp(w J)",
+    _check_name_spin,
+)
 
 
 # --- the saddle point ---------------------------------------------------------------------------------------

@@ -237,7 +237,7 @@ def _derivation(model: Perceptron) -> Derivation:
     else:
         rules.append(perceptron_rules.insert_constraint(model.constraint))
     if kind == ISING:
-        rules.append(field_rules.name_levels)
+        rules.append(perceptron_rules.name_spin)
     for rule in rules:
         derivation = derivation.then(rule)
     return derivation

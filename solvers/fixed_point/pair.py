@@ -99,7 +99,9 @@ def solve_points(
             genuine.append(recovery)
             stable.append(recovery)
         failed = [r for r in mine if not r.outcome.converged]
-        chosen = _choose(stable or failed or genuine, start)
+        # an unstable q_hat = 0 beside nothing else is where iteration starts, not where it ends
+        others = [r for r in genuine if r.outcome is not Outcome.UNINFORMATIVE]
+        chosen = _choose(stable or failed or others, start)
         second = float(problem.second_moment(BACKEND, signal))
         overlaps = tuple(sorted(second - r.v for r in genuine if r.outcome.converged))
         results.append(PointResult(chosen, overlaps, landing.evaluations + grid.s.size))

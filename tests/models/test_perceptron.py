@@ -19,7 +19,7 @@ from replica import capacity, checks, sweep
 from replica.ansatz import BayesOptimal, KStepRSB, OneStepRSB, ReplicaSymmetric
 from replica.api import solve
 from replica.cli import main
-from replica.ingredients.channels import Channel, GaussianNoise, Probit, Sign
+from replica.ingredients.channels import Channel, GaussianNoise, Logistic, Probit, Sign
 from replica.models import build
 from replica.models.perceptron import Perceptron
 from replica.overlaps import ReplicaSymmetricMatrix
@@ -230,6 +230,8 @@ def test_other_constraints():
     """The step at 0 is the margin 0; noise that accepts some fields anyway raises the capacity."""
     assert capacity(Perceptron("spherical", Sign())).alpha == 2
     assert capacity(Perceptron(constraint=Probit()), delta="1/10").alpha > 0.84
+    assert 0.95 < capacity(Perceptron(constraint=Logistic())).alpha < 1
+    assert capacity(Perceptron(), kappa=-6).alpha == pytest.approx(-math.log(2) / log_ndtr(6.0), rel=1e-6)
     assert capacity(Perceptron(constraint=Probit()), delta="1e-8").alpha == pytest.approx(
         0.833078599739579, abs=1e-4
     )
@@ -242,6 +244,8 @@ def test_near_the_capacity_and_beyond():
     assert gaps[0] == pytest.approx(gaps[1], rel=2e-3)
     with pytest.raises(NotConvergedError):
         solve(model, alpha=0.53, kappa=1)
+    with pytest.raises(NotConvergedError):  # an unstable q = 0 is no answer
+        solve(Perceptron("spherical", "interval"), alpha=7, kappa=1)
 
 
 # -- stability --
