@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from replica.api import solve
 from replica.parameters import parse_number, show, unknown, validate, with_given
-from replica.sweeping import solve_one, start_named
+from replica.sweeping import start_named
 from solvers.continuation.crossing import Crossing, crossing
 from solvers.continuation.family import SMALLEST, STEP, Family, Point, jacobian, sizes, solution
 from solvers.continuation.fold import Fold, fold
@@ -22,6 +23,7 @@ from solvers.solution import Errors, Outcome, Solution
 FAMILIES = {
     "levels": "replica.lowering.field_family:field_family",
     "condensed": "replica.lowering.condensed_family:condensed_family",
+    "pair": "replica.lowering.pair_family:pair_family",
 }
 """By the ``solver`` of a model: the function (model, parameter, other parameters) -> ``Family``."""
 FOLD, COEXISTENCE = "fold", "coexistence"
@@ -162,9 +164,8 @@ class _Search:
 
     def solved(self, lam: Fraction, start: str) -> Point | None:
         """The solution from a start; None where there is none, or none of these unknowns."""
-        order = [p.name for p in self.model.control_parameters]
-        values = {**self.params, self.parameter: lam}
-        found = solve_one(self.model, {name: values[name] for name in order}, start)
+        values: dict[str, Any] = {**self.params, self.parameter: lam}
+        found = solve(self.model, start=start, throw=False, **values)
         if not found.outcome.converged or any(name not in found.values for name in self.family.names):
             return None
         x = np.array([float(found[name]) for name in self.family.names])

@@ -16,7 +16,8 @@ from scipy.integrate import quad
 from replica import solve, sweep, threshold
 from replica.ansatz import KStepRSB, OneStepRSB
 from replica.cli import main
-from replica.models import BilinearSequenceRegression
+from replica.ingredients.priors import SparseRademacher
+from replica.models import EmpiricalRisk, SpikedMatrix
 from replica.models.gaussian_field import GaussianField, p_spin, sherrington_kirkpatrick
 from solvers.errors import InputError, NotConvergedError
 from solvers.solution import Outcome
@@ -179,6 +180,27 @@ def test_two_branches_of_equal_free_entropy():
     assert np.sum(0.05 * weights * np.array(sigma) / sizes**2) == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("condition", "between", "start", "value"),
+    [
+        ("fold", (0.98, 0.9), "informed", 0.9607438940607923),
+        pytest.param("fold", (1.01, 1.1), "uninformed", 1.019583826746189, marks=pytest.mark.slow),
+        pytest.param("coexistence", (0.965, 0.99), None, 0.971420541446437, marks=pytest.mark.slow),
+    ],
+)
+def test_thresholds_of_a_sparse_spike(condition, between, start, value):
+    """x = +-1/sqrt(rho) with probability rho = 0.08: a first-order transition of the Bayes-optimal overlap
+    between its two spinodals; at coexistence the estimate with no overlap is as good as the informed one.
+    """
+    model = SpikedMatrix(SparseRademacher())
+    found = threshold(model, "lam", condition=condition, between=between, start=start, rho="0.08")
+    assert found.value == pytest.approx(value, abs=2e-14)
+    assert found.error < 1e-12
+    if condition == "coexistence":
+        assert found.other is not None
+        assert found.other["q"] == 0
+
+
 def test_a_degenerate_threshold_is_given_with_its_error():
     """Without a field the replicon of SK touches 0 at T = 1, where q vanishes: no double tells where."""
     found = threshold(SK(), "T", condition="replicon", between=(0.8, 1.1))
@@ -203,9 +225,7 @@ def test_a_degenerate_threshold_is_given_with_its_error():
         (lambda: threshold(SK(), "T", condition="coexistence", near=1, start="global"), "two starts"),
         (lambda: threshold(SK(), "T", condition="fold", near=1, start=("informed", "global")), "coexistence"),
         (
-            lambda: threshold(
-                BilinearSequenceRegression(), "alpha", condition="fold", near=1, beta=1, rho=0.2, delta=0.1
-            ),
+            lambda: threshold(EmpiricalRisk(), "alpha", condition="fold", near=1, lam=1),
             "not looked for",
         ),
         (lambda: KStepRSB(2, m=1), "for one step"),
