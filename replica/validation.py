@@ -188,7 +188,7 @@ class Check:
             [c.error for c in self.comparisons],
             fmt="o",
             markersize=3,
-            label=f"minimiser, {self.simulation.sizes.label}",
+            label=f"simulated, {self.simulation.sizes.label}",
         )
         axes.set_xticks(places, [c.name.replace("_", " ") for c in self.comparisons], rotation=20)
         axes.legend()

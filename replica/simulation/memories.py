@@ -55,9 +55,9 @@ SWEEPS, DENSE_SWEEPS = 400, 200
 EDGE, COLD_EDGE = 0.85, 0.6
 """Derivative of the map at a solution (1 where the state ends or another branches off) beyond which a point
 is refused, at T > 0 and at T = 0: fluctuations of the patterns are amplified by 1/(1 - derivative), and the
-error bar does not know.  Multitasking networks of 10000 spins disagree at 0.90 and 0.98.  At T = 0 nothing else
-tells that a network has lost the state: of 32 Hopfield networks with 4000 spins all keep it at alpha = 0.125
-(0.52), one loses it at 0.13 (0.62), some at 0.136 (0.82).
+error bar does not know.  Multitasking networks of 10000 spins disagree at 0.90 and 0.98.  At T = 0 nothing
+else tells that a network has lost the state: of 32 Hopfield networks with 4000 spins all keep it at alpha =
+0.125 (0.52), one loses it at 0.13 (0.62), some at 0.136 (0.82).
 """
 
 

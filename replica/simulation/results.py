@@ -65,7 +65,7 @@ class Simulation:
         The mse predicted after each iteration, without damping.
     start:
         "uninformed" (from the prior mean; for a spike of mean zero from an overlap of 1/100), "informed"
-        (near the signal), or "global" for the one minimum of a risk.
+        (near the signal), "global" for the one minimum of a risk, or the state of a memory.
     """
 
     params: Mapping[str, Fraction]
