@@ -102,7 +102,8 @@ def functional_of(expr: Any, at: Mapping[Any, Any]) -> Functional:
     if sp.expand(variance.diff(q) - flow.rate) != 0:
         raise ValueError("the variance of the field at the smallest overlap is not that of the flow")
     weight = sp.S.Zero
-    for term in sp.Add.make_args(sp.expand(expr - average)):
+    coupling = sp.expand(expr - average)  # none where the covariance is linear, a random field
+    for term in sp.Add.make_args(coupling) if coupling != 0 else ():
         (node,) = nodes_of(term, OverlapIntegral)
         weight -= sp.expand(term.xreplace({node: node.body})).coeff(order(node.var))
     return Functional(

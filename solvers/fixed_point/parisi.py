@@ -27,10 +27,11 @@ from numpy.polynomial import polynomial
 from scipy.sparse import csr_array
 from scipy.special import log_ndtr
 
-from solvers.quadrature.dilated import PER_WIDTH, REACH, Dilation, dilation, interpolation
+from solvers.quadrature.dilated import PER_WIDTH, REACH, Dilation, dilation
 
-FINEST = 0.15
-"""Largest spacing of nodes, over the scale of the level."""
+FINEST, SPARSEST, SHARP = 0.15, 0.05, 0.3
+"""Largest spacing of nodes over the scale of the level; above T = 0 also of fields, as far as that leaves a
+spacing of ``SPARSEST``: levels with x near 1 do not smooth tanh."""
 TAIL, FROZEN_RANGE = 33.0, 12.0
 """Minus the logarithm of 1 - |dphi/dw| where phi counts as |w| plus a constant; for the error function at T =
 0 the field over the scale there."""
@@ -161,15 +162,20 @@ class Levels:
         self.scales = functional.scale(edges)
         ratios = self.scales[1:] / self.scales[:-1]
         widths = np.sqrt(1 / ratios**2 - 1)
-        self.spacing = float(min(FINEST, *(widths / PER_WIDTH)))
+        largest = FINEST if functional.frozen else float(np.clip(SHARP / self.scales[0], SPARSEST, FINEST))
+        self.spacing = float(np.min(widths / PER_WIDTH, initial=largest))
         reach = FROZEN_RANGE if functional.frozen else _reach(self.scales)
         self.nodes = int(np.ceil(reach / self.spacing)) + 1
         self.variances = -np.diff(self.scales**2)
         # exp(x phi) moves the weight by at most x standard deviations of the field, as |phi'| <= 1
         tilts = np.minimum((STEEPEST if functional.frozen else 1.0) * np.sqrt(self.variances), REACH)
+        grid = self.spacing * np.arange(self.nodes)
+        self.points, self.law = self._start()
         self.averages: list[Dilation] = [
-            dilation(float(r), self.spacing, self.nodes, float(t)) for r, t in zip(ratios, tilts, strict=True)
+            dilation(grid / r if j else self.points / self.scales[1], w, self.spacing, self.nodes, float(t))
+            for j, (r, w, t) in enumerate(zip(ratios, widths, tilts, strict=True))
         ]
+        self.fields = self.scales[-1] * grid if self.steps else self.points
         coupling = polynomial.polyval(np.append(edges, 1.0), functional.coupling)
         weights = np.diff(coupling)
         self.weights = weights if functional.frozen else weights[:-1]
@@ -185,21 +191,16 @@ class Levels:
         """Values of x."""
         return self.steps + self.functional.frozen
 
-    @cached_property
-    def fields(self) -> np.ndarray:
-        """The nodes of the last edge."""
-        return self.scales[-1] * self.spacing * np.arange(self.nodes)
-
-    @cached_property
-    def start(self) -> tuple[np.ndarray, np.ndarray]:
-        """The average over the field at the first edge: signed numbers of nodes, and weights."""
+    def _start(self) -> tuple[np.ndarray, np.ndarray]:
+        """Points and weights for the field at the first edge, which are the nodes of that edge."""
         spread = np.sqrt(max(polynomial.polyval(self.edges[0], self.functional.variance), 0.0))
-        count = int(np.ceil(REACH * max(4.0, 3 * spread / self.scales[0]))) if spread > 0 else 0
-        z = np.linspace(-REACH, REACH, 2 * count + 1) if count else np.zeros(1)
+        if spread == 0:
+            return np.array([self.functional.mean]), np.ones(1)
+        step = min(spread / 4, max(self.scales[0] / 8, 0.0 if self.functional.frozen else SHARP))
+        count = int(np.ceil(REACH * spread / step))
+        z = np.linspace(-REACH, REACH, 2 * count + 1)
         law = np.exp(-(z**2) / 2)
-        points = self.functional.mean + spread * z
-        places, factors = interpolation(points, self.scales[0] * self.spacing)
-        return places, factors * (law / law.sum())[:, None]
+        return self.functional.mean + spread * z, law / law.sum()
 
     def at(self, x: np.ndarray) -> State:
         """Value and gradient."""
@@ -215,11 +216,7 @@ class Levels:
             tilted.insert(0, weights)
             slopes.insert(0, slope)
             far.insert(0, far[0] + x[j] * self.variances[j] / 2)
-        places, factors = self.start
-        size = np.abs(places)
-        beyond = scales[0] * self.spacing * size + far[0]
-        shown = np.where(size < self.nodes, np.append(phi[0], 0.0)[np.minimum(size, self.nodes)], beyond)
-        masses = [np.bincount(np.minimum(size, self.nodes).ravel(), factors.ravel(), self.nodes + 1)]
+        masses = [np.append(self.law, 0.0)]
         for average, weights in zip(self.averages, tilted, strict=True):
             masses.append(average.spread(masses[-1][:-1], weights))
             masses[-1][-1] += masses[-2][-1]
@@ -227,7 +224,7 @@ class Levels:
             mass[:-1] @ slope + mass[-1] * far_slope
             for mass, slope, far_slope in zip(masses, slopes, self._far_slopes, strict=False)
         ]
-        value = float((shown * factors).sum() - self.weights @ x - self.above)
+        value = float(self.law @ phi[0] - self.weights @ x - self.above)
         return State(x, value, np.array(gains) - self.weights, phi, np.array(far), tilted, slopes, masses)
 
     @property
@@ -240,9 +237,11 @@ class Levels:
         """Second derivatives in x: covariances, under the law of the field, of the slopes that enter a
         level.
         """
-        count, nodes, far_slopes = self.unknowns, self.nodes, self._far_slopes
+        count, far_slopes = self.unknowns, self._far_slopes
         found = np.zeros((count, count))
-        known = np.zeros((count, nodes + 1))  # derivative of phi at the current edge in each x inside
+        known = np.zeros(
+            (count, self.fields.size + 1)
+        )  # derivative of phi at the current edge in each x inside
         if self.functional.frozen:
             own = _kink(self.fields, self.scales[-1], state.x[-1])
             known[-1] = np.append(own.slope, far_slopes[-1])
@@ -263,8 +262,9 @@ class Levels:
             second = (weights * centred**2).sum(axis=1) - 2 * state.slopes[j]
             third = (weights * centred**3).sum(axis=1) / 3  # its limit at x -> 0
             found[j, j] += mass[:-1] @ (second / x if x > SMALL else third)
-            known[inside] = carried
-            known[j] = np.append(state.slopes[j], far_slopes[j])
+            known = np.vstack(
+                [np.zeros((j, carried.shape[1])), np.append(state.slopes[j], far_slopes[j]), carried]
+            )
         return found
 
     def moments(self, state: State) -> Moments:
@@ -288,9 +288,7 @@ class Levels:
             slope = np.append(response, 0.0)[average.known]
             m = (weights * inside).sum(axis=1)
             response = (weights * (slope + state.x[j - 1] * (inside - m[:, None]) ** 2)).sum(axis=1)
-        places, factors = self.start
-        shown = np.append(m, 1.0)[np.minimum(np.abs(places), self.nodes)] * np.sign(places)
-        return Moments(np.array(squares), np.array(responses), float((shown * factors).sum()))
+        return Moments(np.array(squares), np.array(responses), float(self.law @ m))
 
 
 def _reach(scales: np.ndarray) -> float:
@@ -335,9 +333,9 @@ def _level(inside: np.ndarray, weights: np.ndarray, x: float) -> tuple[np.ndarra
 
 
 def _carried(known: np.ndarray, average: Dilation, weights: np.ndarray) -> np.ndarray:
-    """Functions on the N + 1 inner nodes averaged onto the outer ones."""
-    starts = np.arange(average.nodes + 1) * weights.shape[1]
-    shape = (average.nodes, average.nodes + 1)
+    """Functions on the inner nodes and beyond averaged onto the outer ones."""
+    starts = np.arange(len(weights) + 1) * weights.shape[1]
+    shape = (len(weights), average.nodes + 1)
     matrix = csr_array((weights.ravel(), average.known.ravel(), starts), shape=shape)
     return np.concatenate([(matrix @ known.T).T, known[:, -1:]], axis=1)
 

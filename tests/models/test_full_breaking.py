@@ -242,6 +242,25 @@ def test_a_three_spin_model_breaks_in_one_step():
     assert solve(p_spin(3, ansatz=FULL), T=0.7).outcome is Outcome.SYMMETRIC
 
 
+def test_one_step_in_a_field():
+    """The two solvers share no code for the averages."""
+    one, full = (solve(p_spin(3, ansatz=a), T=0.5, h=0.1) for a in (OneStepRSB(), FULL))
+    assert full["f"] == pytest.approx(one["f"], abs=1e-13)
+    assert full["energy"] == pytest.approx(one["energy"], abs=1e-9)
+    names = (("q_min", "q0"), ("q_max", "q1"), ("x_max", "m"), ("replicon", "replicon1"))
+    for new, old in names:
+        assert full[new] == pytest.approx(one[old], abs=1e-10)
+
+
+def test_a_random_field_alone_is_symmetric():
+    """A linear covariance: f = -T E log 2cosh(beta z), and Phi does not depend on x."""
+    z, weights = np.polynomial.hermite_e.hermegauss(200)
+    expected = -0.6 * weights @ np.logaddexp(z / 0.6, -z / 0.6) / weights.sum()
+    solution = solve(GaussianField("q", ansatz=FULL), T=0.6)
+    assert solution.outcome is Outcome.SYMMETRIC
+    assert solution["f"] == pytest.approx(expected, abs=1e-9)
+
+
 @pytest.mark.slow
 def test_the_ground_state_of_the_three_spin_breaks_beyond_one_step():
     """E. Gardner 1985: at low temperature one step is unstable; the energy is a little above that of one step."""

@@ -10,7 +10,7 @@ import pytest
 from solvers.fixed_point.breaking import coarse_interval, fully_broken
 from solvers.fixed_point.monotone import minimise_monotone
 from solvers.fixed_point.parisi import Functional, Levels, gap
-from solvers.quadrature.dilated import dilation, interpolation
+from solvers.quadrature.dilated import dilation
 
 WARM = Functional((0.0, 4.0), (0.0, 0.0, 1.0), 0.4)  # SK at T = 1/2 with beta h = 0.4
 COLD = Functional((0.0, 1.0), (0.0, 0.0, 0.25), 0.3, frozen=True)
@@ -99,18 +99,11 @@ def test_x_of_zero_is_a_limit():
 
 def test_averages_between_grids_are_exact_on_exponentials():
     """E cosh(a u) = cosh(a w) e^(a^2 v/2) on dilated grids, with a continuation |w| + c beyond the nodes."""
-    average = dilation(0.8, 0.2, 80)
-    outer, inner = 0.2 * np.arange(80), 0.8 * 0.2 * np.arange(80)
+    outer, inner, variance = 0.2 * np.arange(80), 0.8 * 0.2 * np.arange(80), 1 - 0.8**2
+    average = dilation(outer / 0.8, math.sqrt(variance) / 0.8, 0.2, 80)
     found = (average.weights * average.onto(np.cosh(1.3 * inner), 0.8, 0.0)).sum(axis=1)
-    variance = 1 - 0.8**2
     near = outer < 6
     assert found[near] == pytest.approx(np.cosh(1.3 * outer[near]) * np.exp(1.3**2 * variance / 2), rel=1e-13)
-
-
-def test_interpolation_between_nodes():
-    places, weights = interpolation(np.array([0.0, 0.33, 2.0, 7.77]), 0.2)
-    found = (weights * np.vectorize(math.erf)(0.2 * places)).sum(axis=1)
-    assert found == pytest.approx([math.erf(x) for x in (0.0, 0.33, 2.0, 7.77)], abs=1e-13)
 
 
 def test_monotone_minimum_of_a_quadratic():
