@@ -14,6 +14,7 @@ from scipy.special import expit
 
 from replica.ansatz import ReplicaSymmetric
 from replica.api import solve
+from replica.expr.average import GaussianAverage
 from replica.lowering.program import lower
 from replica.parameters import validate
 from replica.perceptron_limits import RATIO
@@ -32,6 +33,7 @@ DIGITS = 30
 STARTS = ([0.0, 0.0], [1.0, 2.0], [-2.0, 3.0])
 """logit q_0 and log c."""
 QUADRATURE = 1e-13
+"""Relative error of the average over fields that is asked for."""
 ROUNDING = 1e-6
 """How far above the bound the entropy is negative beyond rounding: where q is tiny, the bound is sharp."""
 _DOUBLES = Float64()
@@ -48,15 +50,15 @@ class Capacity:
     alpha:
         The capacity under the model's ansatz; that of one step is lower where the symmetric one is unstable.
     error:
-        Of alpha: rounding, and where it is a zero of the entropy what is left of the bracket and of Phi.
+        Of alpha: rounding; for a zero of the entropy what is left of the bracket and of Phi; for an infimum
+        the quadrature.
     condition:
         "q -> 1", where one solution is left; "q1 -> 1", where every state shrinks to a point; "Phi = 0 at q =
         0", where on average there is no solution; "Phi = 0".
     replicon:
-        Positive where the solution is stable at the capacity, 0 where it is marginal; that of the states with
-        one step. Where
-        it is negative the capacity is another: lower for spherical weights with a negative margin (M.
-        Stojnic, arXiv 1306.3980).
+        Positive where the solution is stable at the capacity, 0 where it is marginal; with one step that of
+        the states. Where it is negative the capacity is another: lower for spherical weights with a negative
+        margin (M. Stojnic, arXiv 1306.3980).
     params:
         Name -> exact control parameter.
     """
@@ -122,13 +124,16 @@ def _infimum(model: Any, exact: Mapping[str, Fraction]) -> Capacity:
     symmetric = capacity(model.with_ansatz(ReplicaSymmetric()), **dict[str, Any](exact))
     outer = model.order_parameters[0]
     control = {s: float(exact[p.name]) for p, s in model.parameter_symbols() if p.name in exact}
-    bound = lower([model.capacity_formula().result], (outer, RATIO, *control))
+    formula = model.capacity_formula().result
+    (pattern,) = formula.atoms(GaussianAverage)
+    bound = lower([formula, pattern], (outer, RATIO, *control))
     replicon = lower([model.capacity_replicon()], (alpha_symbol, outer, RATIO, *control))
 
     def values(program: Any, level: int, *at: float) -> Evaluation:
+        """The first value, and the relative error of the last, an average."""
         with _DOUBLES.context():
             found = program.run(_DOUBLES, level, [*at, *control.values()])
-        return Evaluation(float(found.values[0]), None, float(np.max(found.error)))
+        return Evaluation(float(found.values[0]), None, float(np.max(found.error) / abs(found.values[-1])))
 
     def place(x: np.ndarray) -> tuple[float, float]:
         return float(expit(x[0])), LEAST_RATIO + float(np.exp(x[1]))
@@ -143,7 +148,7 @@ def _infimum(model: Any, exact: Mapping[str, Fraction]) -> Capacity:
         )
 
     rough = min((least(start, TYPICAL, 1e-3) for start in STARTS), key=lambda found: float(found.fun))
-    _, level = at_level(lambda k: values(bound, k, *place(rough.x)), QUADRATURE * float(rough.fun), TYPICAL)
+    _, level = at_level(lambda k: values(bound, k, *place(rough.x)), QUADRATURE, TYPICAL)
     fine = least(rough.x, level, 1e-7)  # the infimum is then good to the square of that
     at = place(fine.x)
     alpha, _, error = values(bound, level, *at)
@@ -152,7 +157,7 @@ def _infimum(model: Any, exact: Mapping[str, Fraction]) -> Capacity:
     if not (rough.success and fine.success):
         raise NotConvergedError("the infimum over q_0 and c was not reached")
     stable = values(replicon, level, alpha, *at).value
-    return Capacity(alpha, error + alpha * (32 * EPS + 1e-13), SHRUNK_STATES, stable, exact)
+    return Capacity(alpha, alpha * (error + 64 * EPS), SHRUNK_STATES, stable, exact)
 
 
 def _zero_of_entropy(model: Any, exact: Mapping[str, Fraction]) -> Capacity:
