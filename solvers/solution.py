@@ -23,6 +23,7 @@ class Outcome(enum.Enum):
         "not converged: too close to the threshold of perfect recovery for the precision: ask for more digits"
     )
     NO_SOLUTION = "not converged: no solution was bracketed between the bounds of q_hat"
+    DIVERGES = "not converged: the partition function diverges at these parameters"
 
     @property
     def converged(self) -> bool:

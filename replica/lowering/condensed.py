@@ -88,10 +88,11 @@ def condensed_equations(stated: Any) -> CondensedEquations:
 
 
 def _positive(model: Any, cold: bool) -> tuple[sp.Expr, ...]:
-    """The determinants whose logarithms are in Phi, which are positive at a saddle point."""
+    """What is positive at a saddle point: determinants whose logarithms are in Phi, what the model adds."""
     plain = sp.Add(*(t for t in sp.Add.make_args(model.derive().result) if not t.has(Binder)))
     found = sorted({e.args[0] for e in plain.atoms(sp.log)}, key=sp.default_sort_key)
-    return tuple(sp.expand(e.subs(q, 1 - V / beta)) if cold else e for e in found)
+    stated = model.positive() if hasattr(model, "positive") else ()
+    return (*(sp.expand(e.subs(q, 1 - V / beta)) if cold else e for e in found), *stated)
 
 
 def numbers(model: Any, exact: Mapping[str, Fraction]) -> list[float]:
@@ -121,10 +122,14 @@ def solve_condensed(
     backend: str | None = None,
 ) -> Solution:
     """The state reached from a start; "global": of all states, that of lowest free energy."""
+    if hasattr(model, "is_finite") and not model.is_finite(exact):
+        return _failed(exact, Outcome.DIVERGES)
     stated = stated_at(model, exact)
     equations, at = condensed_equations(stated), numbers(model, exact)
     chosen = [name for name, _ in model.states] if start == "global" else [start]
-    found = [_state(equations, at, exact, begin(model, stated, name)) for name in chosen]
+    closed = [np.array(model.near(exact))] if hasattr(model, "near") else []
+    starts = closed or [begin(model, stated, name) for name in chosen]
+    found = [_state(equations, at, exact, first) for first in starts]
     good = [pair for pair in found if pair[0].outcome.converged]
     best, jacobian = min(good, key=lambda pair: pair[0]["f"]) if good else found[0]
     if not good or (digits <= FLOAT_DIGITS and backend in (None, "float64")):
@@ -159,7 +164,7 @@ def _state(
         x, passes = _iterated(residual, inside, start)
         point = polish(residual, lambda y: residual(y, NODES / 2), x)
     if not (point.converged and inside(point.x)):
-        return _failed(exact, point), point.jacobian
+        return _failed(exact, Outcome.RESIDUAL, point), point.jacobian
     rough, fine = residual(point.x), residual(point.x, 2 * NODES)
     stiffness = float(np.max(np.abs(np.linalg.pinv(np.eye(x.size) - point.jacobian))))
     phis = [float(equations.free_entropy.run([*at, *point.x], k * NODES)[0]) for k in (1, 2)]
@@ -207,18 +212,18 @@ def _iterated(
     return x, PASSES
 
 
-def _failed(exact: Mapping[str, Fraction], point: FixedPoint) -> Solution:
+def _failed(exact: Mapping[str, Fraction], outcome: Outcome, point: FixedPoint | None = None) -> Solution:
     infinite = float("inf")
     return Solution(
         values={},
         params=dict(exact),
         free_entropy=infinite,
-        residual=point.residual,
+        residual=infinite if point is None else point.residual,
         errors=Errors(infinite, 0.0, 0.0),
-        outcome=Outcome.RESIDUAL,
+        outcome=outcome,
         backend="float64",
         digits=FLOAT_DIGITS,
         stability=infinite,
         branches=(),
-        evaluations=point.evaluations,
+        evaluations=0 if point is None else point.evaluations,
     )

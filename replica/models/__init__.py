@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from replica.models.gaussian_field import GaussianField as GaussianField
     from replica.models.gaussian_field import p_spin as p_spin
     from replica.models.gaussian_field import sherrington_kirkpatrick as sherrington_kirkpatrick
+    from replica.models.gaussian_spins_model import gaussian_spins as gaussian_spins
     from replica.models.hopfield_network import hopfield as hopfield
     from replica.models.multitasking_hebbian_network import multitasking_hebbian as multitasking_hebbian
     from replica.models.perceptron import Perceptron as Perceptron
@@ -27,6 +28,7 @@ MODELS: dict[str, str] = {
     "dense": "dense Hebbian networks that learn from examples (arXiv 2212.00606)",
     "ferromagnet": "ferromagnets in random fields, with Gaussian energies of any covariance beside",
     "field": "spins with Gaussian energies of any covariance, such as covariance=q^2/2+q^3/4",
+    "gaussian_spins": "real spins of a Gaussian law with quadratic energies, random and ferromagnetic",
     "glm": "a vector seen through random projections and a channel, Bayes-optimal",
     "hopfield": "the Hopfield network: retrieval, mixture and glass states",
     "multitasking": "Hebbian networks with diluted patterns (arXiv 2308.04106)",
@@ -70,6 +72,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "field": {"covariance": ANY, "spins": _SPINS, "ansatz": _ANSATZE},
     "dense": {"P": tuple(map(str, (4, 3, *range(5, 11))))},
     "ferromagnet": {"covariance": ANY},
+    "gaussian_spins": {"covariance": ANY},
     "hopfield": {"patterns": ("1", "3", "5", "2", "4")},
     "multitasking": {"K": ("2", "1", "3", "4", "5")},
     "glm": {"prior": _PRIORS, "channel": _CHANNELS},
@@ -100,6 +103,7 @@ _CLASSES = {
     "GaussianField": "gaussian_field",
     "Perceptron": "perceptron",
     "ferromagnet": "ferromagnets",
+    "gaussian_spins": "gaussian_spins_model",
     "hopfield": "hopfield_network",
     "dense_hebbian": "dense_hebbian_network",
     "multitasking_hebbian": "multitasking_hebbian_network",
@@ -116,6 +120,7 @@ _NAMES = {
     "sk": "sherrington_kirkpatrick",
     "perceptron": "Perceptron",
     "ferromagnet": "ferromagnet",
+    "gaussian_spins": "gaussian_spins",
     "hopfield": "hopfield",
     "dense": "dense_hebbian",
     "multitasking": "multitasking_hebbian",

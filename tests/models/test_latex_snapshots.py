@@ -58,6 +58,7 @@ CASES: dict[str, tuple[str, dict[str, str]]] = {
     if value in SHOWN.get(option, values)
 }
 CASES |= {model: (model, {}) for model in MODELS if not OPTIONS.get(model)}
+CASES |= {"gaussian_spins": ("gaussian_spins", {})}  # its one option is a formula
 """Name of the file -> model and options."""
 
 QUICK = {
