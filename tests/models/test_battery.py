@@ -17,6 +17,7 @@ from replica import checks
 from replica.ingredients.channels import GaussianNoise, LeakyReLU, MarginStep, Probit, ReLU, Sign
 from replica.ingredients.priors import Bernoulli, GaussBernoulli, Gaussian, Rademacher, SparseRademacher
 from replica.models.bsr import BilinearSequenceRegression
+from replica.models.perceptron import Perceptron
 from replica.models.teacher_student import TeacherStudent
 from replica.saddle_point import SaddlePoint
 from replica.symbols import q, q_hat
@@ -42,6 +43,8 @@ def cases():
         yield pytest.param(
             BilinearSequenceRegression(channel=channel), marks=pytest.mark.slow, id=f"bsr, {channel.name}"
         )
+    for weights in ("ising", "spherical"):
+        yield pytest.param(Perceptron(weights), marks=pytest.mark.slow, id=f"perceptron, {weights}")
 
 
 CASES = list(cases())
