@@ -177,7 +177,6 @@ def test_json_is_strict(calls, capsys):
         (["solve", "toi", *POINT], "unknown model 'toi': did you mean toy? Allowed: toy"),
         (["solve", "toy", *POINT, "--digits", "0"], "argument --digits: must be a positive whole number"),
         (["solve", "toy", *POINT, "--digits", "1.5"], "argument --digits: must be a positive whole number"),
-        (["solve", "toy", *POINT, "--start", "middle"], "start must be one of"),
         (["solve", "toy", *POINT, "--jsn"], "unrecognized argument --jsn"),
         (["solve"], "the following arguments are required: MODEL"),
         (["solv"], "invalid choice: 'solv'"),
