@@ -248,7 +248,10 @@ def _extrapolated(
 def _solve_cold(model: Any, exact: Mapping[str, Fraction]) -> Solution:
     ground = model.ground_state().derive().result
     runs = runs_of(functional_of(ground, numbers_of(exact)))
-    found = [{"q_min": float(run.edges[0]), "f": -run.value, "energy": -run.value} for run in runs[-2:]]
+    found = [
+        {"q_min": float(run.edges[0]), "q_max": 1.0, "f": -run.value, "energy": -run.value}
+        for run in runs[-2:]
+    ]
     return solution_of(exact, runs, found, None)
 
 
@@ -275,7 +278,7 @@ def solution_of(
         backend="float64",
         digits=FLOAT_DIGITS,
         stability=0.0,
-        branches=(float(best.edges[-1]),),
+        branches=(values["q_max"],),
         evaluations=sum(run.evaluations for run in runs),
         profile=Profile(best.edges, best.x),
         uncertainty=changes,

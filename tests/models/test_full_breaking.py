@@ -162,6 +162,7 @@ def test_ground_state_of_sk():
     assert solution.outcome is Outcome.CONVERGED
     assert abs(solution["energy"] - GROUND) < solution.uncertainty["energy"] < 1e-8
     assert solution["energy"] < GROUND  # steps are a lower bound
+    assert solution["q_max"] == 1
 
 
 def test_sk_below_the_transition():
