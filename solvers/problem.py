@@ -140,6 +140,8 @@ def evaluate_levels(
         value[pending], slope[pending], error[pending] = result.value, result.slope, result.error
         here, least = error[pending], before[pending]
         enough = here <= allowed[pending] * np.maximum(np.abs(value[pending]), floor)
+        if floor == 0:  # no relative accuracy is to be had of a value that has underflowed
+            enough |= value[pending] == 0
         rounding = (here > 0.5 * least) & (
             level > LEVELS.start + 1
         )  # a coarse level may be no better by chance

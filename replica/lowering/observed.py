@@ -25,7 +25,7 @@ from solvers.backends.arb import Arb
 from solvers.backends.float64 import Float64
 from solvers.backends.mp import MP
 from solvers.errors import NotConvergedError
-from solvers.problem import Evaluation, at_level
+from solvers.problem import LEVELS, Evaluation, at_level
 
 FLOAT_DIGITS = 15
 LOST = 7
@@ -134,13 +134,16 @@ def _evaluate(
         point = {**point, **places}
     program = _program((stated,), second_moment, tuple(point))
 
+    last = program.finest if backend is _DOUBLES and program.depth > 1 else LEVELS.stop
+
+    @lru_cache(maxsize=1)
     def at(level: int) -> Evaluation:
         found = program.run(backend, level, list(point.values()))
         return Evaluation(found.values[0], None, found.error)
 
     # below a double's rounding there is nothing to ask for
     accuracy = 1e-14 if digits <= FLOAT_DIGITS else 10.0 ** -(digits + 1)
-    return at_level(at, accuracy)[0]
+    return at_level(lambda level: at(min(level, last)), accuracy)[0]
 
 
 @lru_cache(maxsize=256)

@@ -45,6 +45,8 @@ NODES = 2**15
 
 FINEST_NESTED = 8
 """Highest level of nested averages: a million nodes a point."""
+FINESTS = (FINEST, FINEST, FINEST_NESTED, 5)
+"""Highest level by the number of averages in one another."""
 
 COARSER = 1
 """Line rules have step 2^-(level - COARSER): where the body is smooth, 46 nodes give ten digits."""
@@ -226,7 +228,7 @@ class Program:
         """The last level at which a double gains anything."""
         if any(isinstance(block, OutputsBlock) for block in self.blocks):
             return FINEST_OUTPUTS
-        return FINEST if self.depth < 2 else FINEST_NESTED
+        return FINESTS[min(self.depth, len(FINESTS) - 1)]
 
     def run(self, backend: Any, level: int, arguments: Sequence[Any]) -> Values:
         """Values and quadrature error; the caller has entered ``backend.context()``."""

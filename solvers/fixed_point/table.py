@@ -139,7 +139,7 @@ def tabulated(half: SignalHalf, grid: Grid) -> tuple[SignalHalf, Evaluation]:
     q_hat = np.exp(grid.s)
     tolerance = SPECTRAL_TOLERANCE if half.problem.spectral else TABLE_TOLERANCE
     cheap = not (half.problem.spectral or half.problem.nested)
-    levels = (LEVELS.start + 1, TABLE_FINEST) if cheap else (LEVELS.start, FINEST)
+    levels = (LEVELS.start, TABLE_FINEST if cheap else FINEST)
     v = half(q_hat[: grid.table], tolerance, 0.0, levels).result
     if grid.table == grid.s.size:
         return half, v

@@ -67,15 +67,24 @@ class Clustering:
         u = low + step * _integers(backend, count)
         weights = step
         for centre, width in zip(reversed(self.centres), reversed(self.widths), strict=True):
-            spread = width[:, None] * backend.sinh(u)
-            weights = weights * width[:, None] * backend.cosh(u) / backend.sqrt(1 + spread * spread)
+            sinh, cosh = _hyperbolic(backend, u)
+            spread = width[:, None] * sinh
+            weights = weights * width[:, None] * cosh / backend.sqrt(1 + spread * spread)
             u = centre[:, None] + backend.asinh(spread)
-        if backend.name == "float64" and not self.centres:  # one exponential, where all is quick but these
-            e = np.exp(u)
-            half = self.base_width[:, None] / 2
-            return self.base_centre[:, None] + half * (e - 1 / e), weights * half * (e + 1 / e)
-        nodes = self.base_centre[:, None] + self.base_width[:, None] * backend.sinh(u)
-        return nodes, weights * self.base_width[:, None] * backend.cosh(u)
+        sinh, cosh = _hyperbolic(backend, u)
+        base = self.base_width[:, None]
+        return self.base_centre[:, None] + base * sinh, weights * base * cosh
+
+
+def _hyperbolic(backend: Any, u: Array) -> tuple[Array, Array]:
+    """Sinh and cosh; of doubles by one exponential, where all is quick but these.  A sinh near 0 has its
+    digits relative to 1, the width of what is resolved there.
+    """
+    if backend.name != "float64":
+        return backend.sinh(u), backend.cosh(u)
+    e = np.exp(u)
+    inverse = 1 / e
+    return (e - inverse) / 2, (e + inverse) / 2
 
 
 @lru_cache(maxsize=64)

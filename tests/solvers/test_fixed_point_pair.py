@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from solvers.backends.float64 import Float64
 from solvers.fixed_point.pair import solve_points
-from solvers.problem import Evaluation, PairProblem
+from solvers.problem import Evaluation, PairProblem, evaluate_levels
 from solvers.solution import Outcome
 
 
@@ -90,3 +91,16 @@ def test_newton_goes_on_while_f_falls_although_its_slope_is_inexact(wrong):
     assert result.chosen.outcome is Outcome.CONVERGED
     assert result.chosen.residual <= 1e-12
     assert result.chosen.v == pytest.approx(v, rel=1e-12)
+
+
+def test_no_relative_accuracy_is_asked_of_what_has_underflowed():
+    """An exact 0 whose error is that of rounding is left at the first level; a small value is not."""
+    levels = []
+
+    def half(backend, level, at, parameters):
+        levels.append((level, at.size))
+        return Evaluation(np.where(at > 1, 0.0, 1e-20), 0 * at, np.full(at.shape, 1e-15 * 4.0**-level))
+
+    found = evaluate_levels(half, Float64(), np.array([0.5, 2.0, 3.0]), {}, 1e-4, 0.0, (3, 6))
+    assert levels == [(3, 3), (4, 1), (5, 1), (6, 1)]
+    assert list(found.result.value) == [1e-20, 0, 0]
