@@ -28,7 +28,8 @@ class GaussianSpinPartition(sp.Expr):
         return (
             rf"\frac{{1}}{{N}}\log\mathbb{{E}}\Big[\mathbb{{E}}_{{s\sim\mathcal{{N}}(0,I_N)}}"
             rf"e^{{{inverse}\left[{exponent}\right]}}\Big]^{{{size}}},\quad "
-            rf"m=\frac{{1}}{{N}}\sum_i s_i,\quad \mathbb{{E}}[H(s)H(s')]=N\xi\Big(\frac{{s\cdot s'}}{{N}}\Big),\quad \xi(q)={covariance}"
+            rf"m=\frac{{1}}{{N}}\sum_i s_i,\quad "
+            rf"\mathbb{{E}}[H(s)H(s')]=N\xi\Big(\frac{{s\cdot s'}}{{N}}\Big),\quad \xi(q)={covariance}"
         )
 
 

@@ -68,6 +68,7 @@ class GaussianSpins:
         "J. M. Kosterlitz, D. J. Thouless, R. C. Jones, Phys. Rev. Lett. 36 (1976) 1217"
     )
     solver: ClassVar[str] = "condensed"
+    simulation: ClassVar[str] = "quadratic spins"
     states: ClassVar[tuple[tuple[str, tuple[float, ...]], ...]] = (("paramagnetic", (0.0, 1.0, 0.0)),)
     overlaps: ClassVar[tuple[sp.Symbol, ...]] = (m, r)
     names: ClassVar[tuple[str, ...]] = ("m", "r")

@@ -18,6 +18,7 @@ KINDS = {
     "gamp": "replica.simulation.gamp",
     "low-rank amp": "replica.simulation.low_rank",
     "memories": "replica.simulation.memories",
+    "quadratic spins": "replica.simulation.quadratic_spins",
     "risk": "replica.simulation.risk",
     "spins": "replica.simulation.spins",
     "volume": "replica.simulation.volume",
@@ -46,7 +47,8 @@ def simulate(
     vector with a separable one, or a matrix (bilinear sequence regression, quadratic networks). A
     ``SpikedMatrix`` has low-rank AMP. An ``EmpiricalRisk`` is minimised. A ``GaussianField`` of Ising spins
     has parallel tempering. Associative memories have heat-bath Monte Carlo, or the dynamics at T = 0, that
-    begins in the state named by ``start``. The solutions of a ``Perceptron`` are counted (Ising weights) or
+    begins in the state named by ``start``. Gaussian spins have exact averages over their Gibbs law. The
+    solutions of a ``Perceptron`` are counted (Ising weights) or
     sampled by a billiard (spherical ones).
 
     Parameters
@@ -58,9 +60,9 @@ def simulate(
         matrix d rows (100 by default), L = beta d columns, r = rho d and n = alpha d L; a quadratic network d
         inputs (100), width kappa d and n = alpha d^2; a spike N coordinates (2000), alpha N of v; a risk d
         weights (500) and n = alpha d; there are N spins (256; 64 or 32 with couplings of three or four; 4000
-        of a Hopfield network, 10000 where patterns are few, 200, 80, 48 in dense networks of order 3, 4, 5);
-        a perceptron has N weights (16 Ising ones, 100 spherical ones) and alpha N patterns. All are rounded
-        to integers (at least 1). Where d is a control parameter the size is N.
+        of a Hopfield network, 10000 where patterns are few, 200, 80, 48 in dense networks of order 3, 4, 5;
+        500 Gaussian ones); a perceptron has N weights (16 Ising ones, 100 spherical ones) and alpha N
+        patterns. All are rounded to integers (at least 1). Where d is a control parameter the size is N.
     seeds:
         Independent instances; at least 2, for an error bar.
     start:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from replica import NotConvergedError, solve, sweep
+from replica import NotConvergedError, simulate, solve, sweep, validate
 from replica.ansatz import OneStepRSB
 from replica.gaussian_spin_rules import r, r_hat
 from replica.lowering.condensed import condensed_equations
@@ -236,3 +236,36 @@ def test_statements_are_refused_with_a_reason():
 def test_it_is_built_by_name():
     assert build("gaussian_spins", {}) == gaussian_spins(lambda q: q**2 / 2)
     assert build("gaussian_spins", {"covariance": MIXED}) == gaussian_spins(MIXED)
+
+
+@pytest.mark.parametrize(
+    ("covariance", "point", "names"),
+    [
+        ("q^2/2", {"T": "2.5"}, ["r", "energy"]),
+        (MIXED, {"T": "2.8", "J0": "1.5", "h": "0.5"}, ["m", "q", "r", "energy"]),
+        ("q/2", {"T": "2", "J0": "1"}, ["m", "q", "r", "energy"]),
+    ],
+)
+def test_simulated_averages_agree(covariance, point, names):
+    check = validate(gaussian_spins(covariance), N=200, seeds=12, **point)
+    assert [c.name for c in check.comparisons] == names
+    assert check.agrees
+    assert all(c.error < 0.2 for c in check.comparisons)
+    assert check.converged == 12
+
+
+def test_the_simulation_says_what_it_refuses():
+    model = gaussian_spins()
+    for message, options in (
+        ("partition function diverges", {"T": 2}),
+        ("nothing is iterated", {"T": 3, "max_iterations": 10}),
+        ("nothing is iterated", {"T": 3, "damping": 0.1}),
+        ("at least 20", {"T": 3, "N": 10}),
+    ):
+        with pytest.raises(InputError, match=message):
+            simulate(model, **options)
+    # a system of 20 spins may have an eigenvalue above 2.001
+    runs = simulate(model, N=20, seeds=20, T="2.001").runs
+    lost = [run for run in runs if run.outcome.diverged]
+    assert 0 < len(lost) < 20
+    assert not any(run.observed for run in lost)
