@@ -77,16 +77,17 @@ class _Level(Binder):
         """d/ds log-derivatives: of E[g e^(m phi)] and of E[e^(m phi)], both over E[e^(m phi)]."""
         phi, m, u = self.inner, self.power, self.var
         drift, spread = self.mean.diff(s), self.variance.diff(s)
-        slope, curvature = phi.diff(u), phi.diff(u, 2)
+        slope, curvature = _derivative(phi, u, 1), _derivative(phi, u, 2)
         explicit = m * phi.diff(s) + m.diff(s) * phi
         weighted = g.diff(s) + g * explicit
         weight = explicit
         if drift != 0:
-            weighted += drift * (g.diff(u) + m * g * slope)
+            weighted += drift * (_derivative(g, u, 1) + m * g * slope)
             weight += drift * m * slope
         if spread != 0:
             pushed = m * curvature + m**2 * slope**2
-            weighted += spread / 2 * (g.diff(u, 2) + 2 * m * g.diff(u) * slope + g * pushed)
+            change, bend = _derivative(g, u, 1), _derivative(g, u, 2)
+            weighted += spread / 2 * (bend + 2 * m * change * slope + g * pushed)
             weight += spread / 2 * pushed
         return self._average(weighted), self._average(weight)
 
@@ -234,6 +235,12 @@ def kink_closed_form(in_w: int, in_a: int) -> sp.Expr:
     u = sp.Dummy("u", real=True)
     weight = GaussianAverage(sp.exp(a * sp.Abs(u)), u, w, v).doit()
     return sp.expand_mul(stable_log(weight) / a).diff(w, in_w, a, in_a)
+
+
+@lru_cache(maxsize=4096)
+def _derivative(expr: sp.Expr, field: sp.Symbol, order: int) -> sp.Expr:
+    """In the field of a level: the same for every unknown in which the level outside is differentiated."""
+    return expr.diff(field, order)
 
 
 def _unfolded(expr: sp.Expr) -> sp.Expr:

@@ -177,11 +177,10 @@ GROUND = {
     1: -0.7652594346736825,
     2: -0.7636080105384704,
     5: -0.7631975323861,
-    7: -0.7631768176576912,
 }
 
 
-@pytest.mark.parametrize("steps", [0, 1, 2, *(pytest.param(k, marks=pytest.mark.slow) for k in (5, 7))])
+@pytest.mark.parametrize("steps", [0, 1, 2, pytest.param(5, marks=pytest.mark.slow)])
 def test_ground_state_of_sk(steps):
     """The energy rises with the steps, towards -0.763166 (Parisi 1980)."""
     solution = solve(SK(KStepRSB(steps) if steps else ReplicaSymmetric()), T=0)
@@ -353,7 +352,7 @@ def test_the_spherical_limit_is_approached():
         ),
         (lambda: p_spin(1), "p must be"),
         (lambda: solve(SK(), T=-1), "T must be >= 0"),
-        (lambda: solve(SK(), T=1, digits=30), "at most 15 digits"),
+        (lambda: solve(SK(KStepRSB(2)), T=0.5, digits=30), "more than 15 digits"),
         (lambda: solve(SK()), "T"),
     ],
 )
