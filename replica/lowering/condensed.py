@@ -160,9 +160,10 @@ def _state(
     def inside(x: np.ndarray) -> bool:
         return bool(np.all(equations.domain.run([*at, *x], NODES) > 0))
 
-    with blas_threads(1):
+    with blas_threads(1), np.errstate(over="ignore", invalid="ignore"):  # the outcome says so
         x, passes = _iterated(residual, inside, start)
         point = polish(residual, lambda y: residual(y, NODES / 2), x)
+    point = _without_rounding(point, residual)
     if not (point.converged and inside(point.x)):
         return _failed(exact, Outcome.RESIDUAL, point), point.jacobian
     rough, fine = residual(point.x), residual(point.x, 2 * NODES)
@@ -187,6 +188,18 @@ def _state(
         evaluations=point.evaluations + passes,
     )
     return solution, point.jacobian
+
+
+VANISHING = 1e-7
+"""An order parameter below this is 0 where 0 solves the equations as well."""
+
+
+def _without_rounding(point: FixedPoint, residual: Callable[[np.ndarray], np.ndarray]) -> FixedPoint:
+    """Overlaps that vanish are 0 exactly, not what rounding leaves of them."""
+    x = np.where(np.abs(point.x) < VANISHING, 0.0, point.x)
+    size = float(np.max(np.abs(residual(x)), initial=0.0))
+    better = not np.array_equal(x, point.x) and size <= max(point.residual, 1e-15)
+    return point._replace(x=x, residual=size, converged=True) if better else point
 
 
 def _iterated(

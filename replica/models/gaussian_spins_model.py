@@ -54,6 +54,8 @@ TEMPERATURE = Parameter(
 )
 COUPLING = Parameter("J0", "J_0", "strength of the ferromagnetic energy", Fraction(0), default=Fraction(0))
 FIELD = Parameter("h", "h", "external field", default=Fraction(0))
+_DECIDED = 1000
+"""Digits in which signs are decided; where one vanishes chi is rational, and all is exact."""
 
 
 @dataclass(frozen=True)
@@ -153,30 +155,34 @@ class GaussianSpins:
         The equation of r minus that of q is one for chi, of degree two.  Its smallest root is the solution
         that begins at infinite temperature, and Z is finite as long as it exists and is stable.
         """
-        equation, conditions = _response(self)
+        equation, *conditions = _of_variance(self)[2:]
         at = {beta: 1 / sp.Rational(exact["T"]), J0: sp.Rational(exact["J0"])}
-        roots = [x for x in sp.real_roots(sp.Poly(equation.subs(at), RESPONSE)) if x > 0]
-        if not roots or not all(bool(e.subs(at).subs(RESPONSE, min(roots)) > 0) for e in conditions):
+        square, linear_part, constant = (equation.subs(at).coeff(RESPONSE, k) for k in (2, 1, 0))
+        discriminant = linear_part**2 - 4 * square * constant
+        if discriminant < 0:
             return None
-        return min(roots)
+        # both roots are positive; in this form the smallest is no difference of large numbers
+        chi = 2 * constant / (sp.sign(constant) * sp.sqrt(discriminant) - linear_part)
+        stable = all(sp.N(e.subs(at).subs(RESPONSE, chi), _DECIDED) > 0 for e in conditions)
+        return chi if stable else None
 
     def is_finite(self, exact: Mapping[str, Fraction]) -> bool:
         """Whether Z is."""
         return self.variance(exact) is not None
 
     def near(self, exact: Mapping[str, Fraction]) -> tuple[float, float, float]:
-        """m, r and q where Z is finite, to double precision: given chi the equations of m and q are linear.
+        """m, r and q where Z is finite, else InputError: given chi the equations of m and q are linear.
 
         A start for the search, which near the end of the domain would take ever more passes.
         """
-        chi, saddle = self.variance(exact), self.saddle_point()
+        chi = self.variance(exact)
+        if chi is None:
+            raise InputError("the partition function diverges at these parameters")
         at = {beta: 1 / sp.Rational(exact["T"]), J0: sp.Rational(exact["J0"]), h: sp.Rational(exact["h"])}
-        values = {conjugate: saddle.update(conjugate) for conjugate in self.conjugates}
-        found: dict[sp.Symbol, sp.Expr] = {}
-        for unknown in (m, q):
-            update = sp.cancel(saddle.update(unknown).subs(values).subs(r, q + RESPONSE).subs(at))
-            update = update.subs(RESPONSE, chi).subs(found)
-            found[unknown] = update.subs(unknown, 0) / (1 - update.diff(unknown))
+        found: dict[sp.Symbol, sp.Expr] = {RESPONSE: chi}
+        for unknown, update in zip((m, q), _of_variance(self)[:2], strict=True):
+            here = update.subs(at).subs(found)
+            found[unknown] = here.subs(unknown, 0) / (1 - here.diff(unknown))
         return float(found[m]), float(found[q] + chi), float(found[q])
 
 
@@ -225,16 +231,16 @@ def _derivation(model: GaussianSpins) -> Derivation:
 
 
 @lru_cache(maxsize=64)
-def _response(model: GaussianSpins) -> tuple[sp.Expr, tuple[sp.Expr, ...]]:
-    """What vanishes at chi, a polynomial, and what is positive there, both free of q."""
+def _of_variance(model: GaussianSpins) -> tuple[sp.Expr, ...]:
+    """With r = q + chi: the equations of m and q, linear in them; then, free of both, what vanishes at chi, a
+    polynomial, and what is positive there.
+    """
     saddle = model.saddle_point()
     values = {conjugate: saddle.update(conjugate) for conjugate in model.conjugates}
-
-    def of_response(expr: sp.Expr) -> sp.Expr:
-        return sp.cancel(expr.subs(r, q + RESPONSE))
-
-    equation = of_response(RESPONSE - (saddle.update(r) - saddle.update(q)).subs(values))
-    return sp.numer(equation), tuple(of_response(e) for e in model.positive())
+    updates = {s: saddle.update(s).subs(values) for s in model.order_parameters}
+    known = (updates[m], updates[q], RESPONSE - (updates[r] - updates[q]), *model.positive())
+    to_m, to_q, equation, *positive = (sp.cancel(e.subs(r, q + RESPONSE)) for e in known)
+    return (to_m, to_q, sp.numer(equation), *positive)
 
 
 @lru_cache(maxsize=64)

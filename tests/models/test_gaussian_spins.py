@@ -191,6 +191,16 @@ def test_the_magnetisation_grows_without_bound_at_the_transition():
     assert closer["q"] / edge["q"] == pytest.approx(2, rel=1e-2)
 
 
+def test_extreme_parameters_end_in_an_outcome():
+    hot = solve(gaussian_spins(), T="1e300", h=1)
+    assert (hot["r"], hot["q"]) == (1, 0)
+    assert solve(gaussian_spins(), T="1e-300", throw=False).outcome is Outcome.DIVERGES
+    for point in ({"T": "2.000000000000001", "h": "0.1"}, {"T": "2.1", "h": "1e10"}):
+        assert solve(gaussian_spins(), throw=False, **point).outcome is Outcome.RESIDUAL
+    closest = Fraction(2) + Fraction(1, 10**280)
+    assert gaussian_spins().is_finite({"T": closest, "J0": Fraction(1)})
+
+
 def test_the_free_entropy_is_stationary_and_the_energy_is_its_derivative():
     model = gaussian_spins(MIXED)
     point = {"T": 2.6, "J0": 1.2, "h": 0.4}
