@@ -73,6 +73,20 @@ def field_equations(model: Any) -> FieldEquations:
     )
 
 
+def _precisely(
+    model: Any, exact: Mapping[str, Fraction], digits: int, start: str, backend: str | None
+) -> Solution:
+    """The solution in doubles, then to more digits where it is one of the ansatz."""
+    from replica.lowering.field_precise import refine_field, refusal
+
+    if (reason := refusal(model, exact)) is not None:
+        raise InputError(reason)
+    found = solve_field(model, exact, start=start)
+    if found.outcome is Outcome.SYMMETRIC:
+        raise InputError("the solution has no steps here: ask for its digits with ReplicaSymmetric()")
+    return refine_field(model, exact, found, digits, backend) if found.outcome.converged else found
+
+
 def solve_field(
     model: Any,
     exact: Mapping[str, Fraction],
@@ -84,7 +98,7 @@ def solve_field(
     energy), which is the infimum.
     """
     if backend not in (None, "float64") or digits > FLOAT_DIGITS:
-        raise InputError("spins with Gaussian energies are solved in float64: ask for at most 15 digits")
+        return _precisely(model, exact, digits, start, backend)
     if isinstance(model.ansatz, FullRSB):
         from replica.lowering.full import solve_full
 

@@ -379,7 +379,7 @@ def test_by_name_and_in_a_sweep():
 def test_what_is_refused():
     with pytest.raises(InputError, match=r"rs, 1rsb, 2rsb, .*, fullrsb"):
         by_name("full")
-    with pytest.raises(InputError, match="at most 15 digits"):
+    with pytest.raises(InputError, match="more than 15 digits are for"):
         solve(SK(FULL), T=0.5, digits=20)
     with pytest.raises(InputError, match="closed form"):
         GaussianField(mixed, "spherical", FULL).ground_state().derive()
