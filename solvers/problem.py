@@ -83,7 +83,8 @@ def at_level(
 ) -> tuple[Evaluation, int]:
     """Raise the quadrature's level until its error is at the tolerance; the last level is returned whatever
     its error.  ``relative``: to the value, where that is below 1 (one number, no array).  An error that has
-    not fallen for two levels is rounding: the level where that shows is then the last.
+    not fallen for two levels is rounding, as is a value that is no number twice: the level where that shows
+    is then the last.
     """
     least, strikes = np.inf, 0
     for level in range(start, LEVELS.stop):
@@ -92,11 +93,15 @@ def at_level(
         worst = np.max(result.error)
         if worst <= max(tolerance * scale, 1e-300):
             break
-        strikes = strikes + 1 if worst > 0.5 * least else 0
+        strikes = strikes + 1 if worst > 0.5 * least or _lost(result.value) else 0
         least = min(least, worst)
         if strikes == 2:
             break
     return result, level
+
+
+def _lost(value: Any) -> bool:
+    return bool(np.any(np.isnan(np.asarray(value, dtype=float))))
 
 
 TYPICAL, FINEST = 5, 9

@@ -20,6 +20,7 @@ from solvers.solution import Errors
 GUARD = 12  # digits carried beyond those asked for
 FIRST = 30  # digits of the first step from doubles
 MAX_STEPS = 20
+MOST_DOUBLINGS = 5  # of the precision of a free entropy
 MOST_DIGITS = 400  # of a precision beyond the one asked for
 REACH = 100  # largest factor of one step: Newton overshoots where the residual is nearly flat
 STEEP = 1e-6  # |1 - gain| below which the derivative, of half the digits, gives way to a divided difference
@@ -94,7 +95,9 @@ def refine(
         precision *= 2
     else:
         moved = max(moved, 2 * small)
-    return _finish(problem, parameters, backend, cycle, step, moved, small, digits, lost, evaluations)
+    refined = _finish(problem, parameters, backend, cycle, step, moved, small, digits, lost, evaluations)
+    entropy = _entropy(problem, parameters, refined, small, cycle.level, make_backend)
+    return refined._replace(free_entropy=entropy)
 
 
 def run_cycle(
@@ -147,12 +150,11 @@ def _finish(
     lost: int,
     evaluations: int,
 ) -> Refined:
-    """The last step's numbers, the free entropy and what is known of their errors."""
+    """The last step's numbers and what is known of their errors; the free entropy is still to come."""
     with backend.context():
         numbers = {name: backend.number(x) for name, x in parameters.items()}
         q_hat = backend.midpoint(cycle.q_hat + step)
         v = backend.midpoint(cycle.inner.value + cycle.inner.slope * step)
-        phi, _ = at_level(lambda k: problem.free_entropy(backend, k, q_hat, v, numbers), small, cycle.level)
         gain = float(cycle.gain)
         stiffness = max(abs(1 - gain), 10.0**-lost * 1e-2, 1e-300)
         size = float(v)
@@ -162,10 +164,39 @@ def _finish(
             rounding=backend.radius(cycle.inner.value) / stiffness,
         )
         second = problem.second_moment(backend, {name: numbers[name] for name in problem.signal_parameters})
-        entropy, overlap = backend.midpoint(phi.value), backend.midpoint(second - v)
+        overlap = backend.midpoint(second - v)
         residual = abs(float(cycle.gap / cycle.q_hat))
     converged = moved < small and errors.quadrature <= 20 * small * max(min(size, 1.0), 1e-300)
-    return Refined(q_hat, v, overlap, entropy, residual, errors, gain, backend, evaluations, bool(converged))
+    return Refined(q_hat, v, overlap, None, residual, errors, gain, backend, evaluations, bool(converged))
+
+
+def _entropy(
+    problem: PairProblem,
+    parameters: Mapping[str, Fraction],
+    refined: Refined,
+    small: float,
+    level: int,
+    make_backend: Callable[[int], Any],
+) -> Any:
+    """Phi at the solution, in more digits where those of the solution leave no number: at a large q_hat, the
+    law of the observed signal has structure at 1/q_hat beside 1.
+    """
+    backend = refined.backend
+    place = [backend.to_fraction(x) for x in (refined.q_hat, refined.v)]
+    for _ in range(MOST_DOUBLINGS):
+        with backend.context():
+            q_hat, v = (backend.number(x) for x in place)
+            numbers = {name: backend.number(x) for name, x in parameters.items()}
+            phi, _ = at_level(
+                lambda k, b=backend, q=q_hat, v=v, n=numbers: problem.free_entropy(b, k, q, v, n),
+                small,
+                level,
+            )
+            size = abs(float(phi.value))
+            if isfinite(size) and backend.radius(phi.value) <= 100 * small * (1 + size):
+                return backend.midpoint(phi.value)
+        backend = make_backend(2 * backend.digits)
+    raise ArithmeticError("rounding leaves no digits of the free entropy")
 
 
 def entropy_at_zero(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import mpmath
@@ -44,6 +45,13 @@ def test_tiny_noise_above_the_threshold(delta):
     assert solution["q_hat"] == pytest.approx(0.14 / float(delta), rel=1e-8)
     assert len(solution.branches) == 1
     assert 0 <= solution.branches[0] <= 1
+
+
+@pytest.mark.parametrize("delta", ["1e-20", "1e-40"])
+def test_free_entropy_at_tiny_noise_far_above_the_threshold(delta):
+    """Phi is stationary: delta dPhi/d delta = -alpha delta/(2 (delta + v)), which is (alpha_IT - alpha)/2."""
+    phi = [solve(BSR, alpha="9/10", delta=f"{factor}{delta[1:]}", **SHAPE).free_entropy for factor in (1, 2)]
+    assert (phi[1] - phi[0]) / math.log(2) == pytest.approx((0.36 - 0.9) / 2, abs=1e-12)
 
 
 @pytest.mark.parametrize("delta", ["1e-20", "1e-40"])
