@@ -198,7 +198,7 @@ def test_thresholds_of_a_sparse_spike(condition, between, start, value):
     assert found.error < 1e-12
     if condition == "coexistence":
         assert found.other is not None
-        assert found.other["q"] == 0
+        assert found.other["q"] == pytest.approx(0, abs=1e-12)
 
 
 def test_a_degenerate_threshold_is_given_with_its_error():
