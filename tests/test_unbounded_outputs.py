@@ -67,6 +67,7 @@ def test_counts_against_plain_sums(channel, likelihood, last, v):
     assert found.error[0] < 1e-10
 
 
+@pytest.mark.slow
 def test_real_outputs_against_plain_sums():
     u = np.linspace(-7, 7, 301)
     y, weights = np.sinh(u), np.cosh(u) * (u[1] - u[0])

@@ -49,7 +49,11 @@ def at(point):
 # --- theory and message passing ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("point", POINTS, ids=str)
+@pytest.mark.parametrize(
+    "point",
+    [pytest.param(p, marks=[] if p[0] < 0.5 else [pytest.mark.slow]) for p in POINTS],
+    ids=[str(p) for p in POINTS],
+)
 def test_message_passing_agrees_with_theory(point):
     check = validate(BSR, d=50, seeds=4, **at(point))
     print(

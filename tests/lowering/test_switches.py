@@ -143,7 +143,11 @@ def test_log_odds_that_are_zero_on_both_sides_against_a_plain_sum(form, odds, wi
         assert wrong < accuracy * truth
 
 
-@pytest.mark.parametrize("make", [lambda: Arb(40), lambda: MP(40)], ids=["arb", "mpmath"])
+@pytest.mark.parametrize(
+    "make",
+    [lambda: Arb(40), pytest.param(lambda: MP(40), marks=pytest.mark.slow)],
+    ids=["arb", "mpmath"],
+)
 def test_thirty_digits_at_a_corner_and_a_steep_step(make):
     backend = make()
     body = sp.Abs(x - sp.Rational(1, 3)) + ndtr(1000 * (x + 1)) + sp.Heaviside(x - 2)

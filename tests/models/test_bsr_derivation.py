@@ -146,7 +146,15 @@ def test_the_list_of_identities_is_complete():
     assert found == IDENTITIES
 
 
-@pytest.mark.parametrize(("name", "title", "step"), STEPS, ids=[f"{n}: {s}" for n, _, s in STEPS])
+OFTEN = STEPS[::3]
+"""The others run with the slow tests."""
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "step"),
+    [case if case in OFTEN else pytest.param(*case, marks=pytest.mark.slow) for case in STEPS],
+    ids=[f"{n}: {s}" for n, _, s in STEPS],
+)
 def test_a_tampered_identity_is_caught(name, title, step):
     step = derivations(name)[title][step]
     wrong = list(tampered(step))
@@ -243,7 +251,11 @@ def test_free_entropy_is_the_published_form(point):
     assert float(other) == pytest.approx(rest - information, rel=1e-12)
 
 
-@pytest.mark.parametrize("point", POINTS, ids=IDS)
+@pytest.mark.parametrize(
+    "point",
+    [pytest.param(p, marks=[] if p == next(iter(POINTS)) else [pytest.mark.slow]) for p in POINTS],
+    ids=IDS,
+)
 def test_the_free_entropy_is_stationary(point):
     """Central differences of the lowered Phi at 40 digits, the other unknown fixed, and the symbolic
     derivatives.

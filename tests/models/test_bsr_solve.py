@@ -101,6 +101,7 @@ def test_fifty_digits_against_sixty():
     assert str(fifty["mmse"]).startswith("0.51399239074024007127506065103800363950562124262")
 
 
+@pytest.mark.slow
 def test_two_precise_backends_agree():
     point = ("0.37", "1.7", "0.43", "0.23")
     other, mine = solve(BSR, digits=20, backend="mpmath", **at(point)), precise(point)
@@ -180,7 +181,13 @@ def phi(point, q_hat, v, backend):
 
 @pytest.mark.parametrize(
     "point",
-    [("0.3", "1", "0.2", "0.1"), ("0.37", "0.4", "0.3", "0.23"), ("0.8", "3", "1.5", "0.05")],
+    [
+        ("0.37", "0.4", "0.3", "0.23"),
+        *(
+            pytest.param(p, marks=pytest.mark.slow)
+            for p in (("0.3", "1", "0.2", "0.1"), ("0.8", "3", "1.5", "0.05"))
+        ),
+    ],
     ids=",".join,
 )
 def test_the_solution_is_stationary(point):
@@ -255,7 +262,7 @@ def test_at_and_above_the_threshold_recovery_is_exact(b, r, factor):
 
 @pytest.mark.parametrize(
     ("b", "r"),
-    [pytest.param(*shape, marks=pytest.mark.slow) if shape == ("1", "1") else shape for shape in SHAPES],
+    [shape if shape == SHAPES[0] else pytest.param(*shape, marks=pytest.mark.slow) for shape in SHAPES],
 )
 def test_below_the_threshold_it_is_not(b, r):
     """The error tends to 0 linearly at the threshold; a millionth below it has six digits less than 1."""
@@ -347,7 +354,14 @@ def merging_conjugate():
     return low
 
 
-@pytest.mark.parametrize("distance", ["1e-3", "1e-7", "1e-12", "0", "-1e-12", "-1e-7", "-1e-3"])
+DISTANCES = [
+    *(pytest.param(d, marks=pytest.mark.slow) for d in ("1e-3", "1e-7", "0", "-1e-7", "-1e-3")),
+    "1e-12",
+    "-1e-12",
+]
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
 def test_bulks_about_to_merge(distance):
     """alpha chosen such that the solution lies at a relative distance from the q_hat at which the bulks meet."""
     q_hat = merging_conjugate() * (1 + Fraction(distance))
@@ -535,7 +549,7 @@ def test_progress_counts_points():
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})
 
 
-@pytest.mark.parametrize("kind", ["threads", "processes"])
+@pytest.mark.parametrize("kind", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
 def test_an_executor_changes_nothing(kind, table):
     make = (
         (lambda: ThreadPoolExecutor(2))

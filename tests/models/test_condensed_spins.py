@@ -39,7 +39,12 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+LONG = {"two patterns", "multitasking"}
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in MODELS]
+"""These run with the slow tests."""
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_step_verifies(name):
     model = MODELS[name]
     ground = model.ground_state()
@@ -305,7 +310,7 @@ def test_low_temperatures_tend_to_the_ground_state(model, point):
         assert (8 * colder - 6 * cold + warm) / 3 == pytest.approx(ground[name], abs=2e-5)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_free_entropy_is_stationary_and_the_energy_is_its_derivative(name):
     model = MODELS[name]
     point = {p.name: 0.1 for p in model.control_parameters} | {"T": 0.6}

@@ -148,7 +148,14 @@ NUMBERS = [
         None,
         marks=pytest.mark.slow,
     ),
-    (Gaussian(), AbsoluteValue(noisy=False), {"alpha": 1}, {"q": 0.47626358549746184}, -0.714446023708557),
+    pytest.param(
+        Gaussian(),
+        AbsoluteValue(noisy=False),
+        {"alpha": 1},
+        {"q": 0.47626358549746184},
+        -0.714446023708557,
+        marks=pytest.mark.slow,
+    ),
     (Gaussian(), ReLU(noisy=False), {"alpha": 1}, {"q": 0.6927938964731635}, None),
     (
         GaussBernoulli(),
