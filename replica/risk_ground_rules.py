@@ -274,6 +274,7 @@ def tidy(expr: sp.Expr) -> sp.Expr:
     """One factored fraction, its numerator collected by distribution functions and densities; square roots
     of one term merged, so that variances cancel.
 
+    >>> from replica.symbols import m, q
     >>> tidy(V * ndtr(m) + V**2 * ndtr(m))
     V*(V + 1)*ndtr(m)
     >>> tidy(normal_density(0, 0, 1 + m**2 / (q - m**2)) / sp.sqrt(1 - m**2 / q))
