@@ -102,6 +102,12 @@ class Likelihood:
         s = np.sqrt(v)
         with np.errstate(all="ignore"):
             places, widths = self._inner_peaks(floats, y, m, v, peaks)
+            single = ~np.isfinite(places[:, -1])
+            if np.any(single) and not np.all(single):  # all points of a call have as many nodes
+                given = (arguments, output, mean, variance, peaks)
+                return self._apart(backend, level, single, *given)
+            if np.all(single):
+                places, widths = places[:, :1], widths[:, :1]
             places, widths = (places - m[:, None]) / s[:, None], widths / s[:, None]
             reach = gaussian_reach(backend)
             filled = np.where(np.isfinite(places), places, 0.0)
@@ -141,6 +147,23 @@ class Likelihood:
             values.append(part.value / z)
             errors.append(part.error / size + np.abs(backend.to_float(values[-1])) * doubt)
         return Tilted(tuple(values), tuple(errors))
+
+    def _apart(self, backend: Any, level: int, single: Any, *given: Any) -> Tilted:
+        """``averages`` of points with one peak and of those with two."""
+        arguments, output, mean, variance, peaks = given
+        parts = []
+        for some in (single, ~single):
+            mine = [a if np.ndim(a) == 0 else a[some] for a in arguments]
+            chosen = Peaks(*(p[some] for p in peaks))
+            parts.append(
+                self.averages(backend, level, mine, output[some], mean[some], variance[some], chosen)
+            )
+        order = np.argsort(np.concatenate([np.flatnonzero(single), np.flatnonzero(~single)]))
+        joined = (
+            tuple(np.concatenate(pair)[order] for pair in zip(*lists, strict=True))
+            for lists in zip(*parts, strict=True)
+        )
+        return Tilted(*joined)
 
     def _scaled(self, arguments: Any, y: Any, mean: Any, deviation: Any) -> Any:
         """``log_weight`` in deviations from the mean; only its value."""
