@@ -20,7 +20,7 @@ from solvers.errors import InputError, NotConvergedError
 from solvers.fixed_point.pair import PointResult
 from solvers.fixed_point.refine import entropy_at_zero, refine
 from solvers.problem import PairProblem
-from solvers.solution import Errors, Outcome, Solution
+from solvers.solution import Errors, Outcome, Solution, unsolved
 
 __all__ = ["solve", "sweep"]
 
@@ -161,16 +161,12 @@ def _failed(exact: Mapping[str, Fraction], point: PointResult, digits: int, outc
         value if np.isfinite(value) else infinite
         for value in (root.residual, root.errors.iteration, root.errors.quadrature, root.errors.rounding)
     )
-    return Solution(
-        values={},
-        params=dict(exact),
-        free_entropy=infinite,
+    return unsolved(
+        exact,
+        outcome,
         residual=residual,
         errors=Errors(*errors),
-        outcome=outcome,
-        backend="float64",
         digits=digits,
-        stability=infinite,
         branches=point.overlaps,
         evaluations=point.evaluations,
     )

@@ -129,3 +129,30 @@ def _plain(value: Any, digits: int) -> Any:
     if digits <= 15:
         return number
     return str(value)
+
+
+def unsolved(
+    params: Mapping[str, Any],
+    outcome: Outcome = Outcome.RESIDUAL,
+    *,
+    residual: float = float("inf"),
+    errors: Errors | None = None,
+    digits: int = 15,
+    branches: tuple[float, ...] = (),
+    evaluations: int = 0,
+) -> Solution:
+    """No number is given where a solve failed: what was reached, nan among it, does not travel."""
+    infinite = float("inf")
+    return Solution(
+        values={},
+        params=dict(params),
+        free_entropy=infinite,
+        residual=residual,
+        errors=Errors(infinite, 0.0, 0.0) if errors is None else errors,
+        outcome=outcome,
+        backend="float64",
+        digits=digits,
+        stability=infinite,
+        branches=branches,
+        evaluations=evaluations,
+    )

@@ -22,7 +22,7 @@ from replica.symbols import V, beta, q
 from solvers.fixed_point.variational import polish
 from solvers.fixed_point.vector import FixedPoint
 from solvers.simulate.threads import blas_threads
-from solvers.solution import Errors, Outcome, Solution
+from solvers.solution import Errors, Outcome, Solution, unsolved
 
 NODES = 4.0
 """Nodes per unit of a field."""
@@ -123,7 +123,7 @@ def solve_condensed(
 ) -> Solution:
     """The state reached from a start; "global": of all states, that of lowest free energy."""
     if hasattr(model, "is_finite") and not model.is_finite(exact):
-        return _failed(exact, Outcome.DIVERGES)
+        return unsolved(exact, Outcome.DIVERGES)
     stated = stated_at(model, exact)
     equations, at = condensed_equations(stated), numbers(model, exact)
     chosen = [name for name, _ in model.states] if start == "global" else [start]
@@ -165,7 +165,8 @@ def _state(
         point = polish(residual, lambda y: residual(y, NODES / 2), x)
     point = _without_rounding(point, residual)
     if not (point.converged and inside(point.x)):
-        return _failed(exact, Outcome.RESIDUAL, point), point.jacobian
+        ended = {"residual": point.residual, "evaluations": point.evaluations}
+        return unsolved(exact, **ended), point.jacobian
     rough, fine = residual(point.x), residual(point.x, 2 * NODES)
     stiffness = float(np.max(np.abs(np.linalg.pinv(np.eye(x.size) - point.jacobian))))
     phis = [float(equations.free_entropy.run([*at, *point.x], k * NODES)[0]) for k in (1, 2)]
@@ -223,20 +224,3 @@ def _iterated(
             share /= 2
         x, before = x + share * move, size
     return x, PASSES
-
-
-def _failed(exact: Mapping[str, Fraction], outcome: Outcome, point: FixedPoint | None = None) -> Solution:
-    infinite = float("inf")
-    return Solution(
-        values={},
-        params=dict(exact),
-        free_entropy=infinite,
-        residual=infinite if point is None else point.residual,
-        errors=Errors(infinite, 0.0, 0.0),
-        outcome=outcome,
-        backend="float64",
-        digits=FLOAT_DIGITS,
-        stability=infinite,
-        branches=(),
-        evaluations=0 if point is None else point.evaluations,
-    )

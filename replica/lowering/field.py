@@ -23,7 +23,7 @@ from solvers.continuation.crossing import zeros
 from solvers.errors import InputError
 from solvers.fixed_point.variational import Ordered, Stationary, polish, stationary_points
 from solvers.simulate.threads import blas_threads
-from solvers.solution import Errors, Outcome, Solution
+from solvers.solution import Errors, Outcome, Solution, unsolved
 
 COARSE, NODES = 2.0, 4.0
 """Nodes per unit of a field, for the search and for the equations."""
@@ -126,7 +126,7 @@ def solve_field(
     if not steps:
         with blas_threads(1):
             found = _symmetric_points(value, residual, coarse, start)
-        return described(equations, exact, names, pinned, found) if found else failed(exact)
+        return described(equations, exact, names, pinned, found) if found else unsolved(exact)
     outer = model.with_ansatz(KStepRSB(steps - 1) if steps > 1 else ReplicaSymmetric())
     fewer = solve_field(outer, exact)
     if steps > 1 and fewer.outcome is Outcome.SYMMETRIC:
@@ -142,10 +142,10 @@ def solve_field(
     if found and found[0].phi < ceiling:
         return described(equations, exact, names, pinned, found)
     if not fewer.outcome.converged:
-        return failed(exact)
+        return unsolved(exact)
     if steps == 1:
         unstable = fewer["replicon"] < UNSTABLE
-        return failed(exact) if unstable else embedded(fewer.values, fewer, names[: steps + 1])
+        return unsolved(exact) if unstable else embedded(fewer.values, fewer, names[: steps + 1])
     own = {s.name.replace("_", "") for s in outer.order_parameters}
     values = dict(zip(names, map(float, alike), strict=True))
     values |= {name: value for name, value in fewer.values.items() if name not in own}
@@ -258,7 +258,7 @@ def solve_ground(ground: Any, exact: Mapping[str, Fraction]) -> Solution:
                 value, residual, coarse, order, [_ground_start(ground, exact)[len(pinned) :]]
             )
         if not found:
-            return failed(exact)
+            return unsolved(exact)
         best, point = found[0].x, found[0].point
         evaluations = point.evaluations
         stiffness = float(np.max(np.abs(np.linalg.pinv(np.eye(best.size) - point.jacobian))))
@@ -382,21 +382,3 @@ def embedded(
     """The replica-symmetric solution as one with steps: all overlaps are the same, blocks mean nothing."""
     others = {name: value for name, value in values.items() if name != "q" and name not in names}
     return replace(symmetric, values={**dict.fromkeys(names, values["q"]), **others}, outcome=outcome)
-
-
-def failed(exact: Mapping[str, Fraction]) -> Solution:
-    """No solution was found."""
-    infinite = float("inf")
-    return Solution(
-        values={},
-        params=dict(exact),
-        free_entropy=infinite,
-        residual=infinite,
-        errors=Errors(infinite, 0.0, 0.0),
-        outcome=Outcome.RESIDUAL,
-        backend="float64",
-        digits=FLOAT_DIGITS,
-        stability=infinite,
-        branches=(),
-        evaluations=0,
-    )

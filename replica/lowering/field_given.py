@@ -21,14 +21,13 @@ from replica.lowering.field import (
     decouples,
     described,
     embedded,
-    failed,
     field_equations,
     solve_field,
 )
 from solvers.continuation.crossing import crossing, zeros
 from solvers.fixed_point.variational import Stationary, polish
 from solvers.simulate.threads import blas_threads
-from solvers.solution import Outcome, Solution
+from solvers.solution import Outcome, Solution, unsolved
 
 ALIKE = 1e-6
 """Overlaps that differ by less are those of the symmetric solution."""
@@ -74,7 +73,7 @@ def solve_given(model: Any, exact: Mapping[str, Fraction], start: str) -> Soluti
         stays = start == "uninformed" and excess(lowest + (1 - lowest) * _STEPS[0]) < 0
     if not found or stays:
         if not symmetric.outcome.converged:
-            return failed(exact)
+            return unsolved(exact)
         return _symmetric(symmetric, exact, names, bool(found))
     return described(equations, exact, names, pinned, found)
 

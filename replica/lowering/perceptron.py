@@ -22,7 +22,7 @@ from replica.perceptron_levels import inserted
 from solvers.errors import InputError
 from solvers.fixed_point.variational import Ordered, Stationary, stationary_points
 from solvers.simulate.threads import blas_threads
-from solvers.solution import Errors, Outcome, Solution
+from solvers.solution import Errors, Outcome, Solution, unsolved
 
 COARSE, NODES = 2.0, 4.0
 """Nodes per width sqrt(1 - q) of the innermost function, for the search and for the equations."""
@@ -107,7 +107,7 @@ def solve_volume(
     with blas_threads(1), np.errstate(invalid="ignore"):
         alike = _symmetric(value, steps)
         if 1 - alike[0] < 1.1 * EDGE:
-            return _nothing(exact)
+            return unsolved(exact)
         ceiling = value(alike)[0] - BROKEN
         starts = _starts(steps, float(alike[0]))
         found = stationary_points(value, residual, coarse, Ordered(steps + 1), starts, ceiling)
@@ -115,7 +115,7 @@ def solve_volume(
     names = tuple(s.name.replace("_", "") for s in model.order_parameters)
     if best is None:
         if not run(equations.observables, alike, NODES)[0] > -UNSTABLE:
-            return _nothing(exact)  # the symmetric solution is unstable, and no other was found
+            return unsolved(exact)  # the symmetric solution is unstable, and no other was found
         shown = dict(zip(names[: steps + 1], map(float, alike), strict=False))
         return _described(run, equations, exact, alike, shown, None, [])
     shown = dict(zip(names, map(float, best.x), strict=True))
@@ -177,21 +177,4 @@ def _described(
         stability=float(np.max(np.abs(np.linalg.eigvals(best.point.jacobian)))) if best else 0.0,
         branches=tuple(float(s.x[0]) for s in found) or (float(x[0]),),
         evaluations=best.point.evaluations if best else 0,
-    )
-
-
-def _nothing(exact: Mapping[str, Fraction]) -> Solution:
-    infinite = float("inf")
-    return Solution(
-        values={},
-        params=dict(exact),
-        free_entropy=infinite,
-        residual=infinite,
-        errors=Errors(infinite, 0.0, 0.0),
-        outcome=Outcome.RESIDUAL,
-        backend="float64",
-        digits=FLOAT_DIGITS,
-        stability=infinite,
-        branches=(),
-        evaluations=0,
     )

@@ -30,7 +30,7 @@ from solvers.backends.float64 import Float64
 from solvers.backends.mp import MP
 from solvers.fixed_point.vector import FixedPoint, refine_map, solve_map
 from solvers.quadrature.rules import double_exponential, gaussian_line, nested_sum
-from solvers.solution import Errors, Outcome, Solution
+from solvers.solution import Errors, Outcome, Solution, unsolved
 
 ORDER = (m, q, V)
 CONJUGATES = (m_hat, q_hat, V_hat)
@@ -416,7 +416,7 @@ def solve_risk(
         value, jacobian = problem.pass_jacobian(order)
     radius = float(np.max(np.abs(np.linalg.eigvals(jacobian)))) if np.all(np.isfinite(jacobian)) else np.inf
     if not found.converged or not np.all(np.isfinite(value)):
-        return _failed(exact, digits, found, radius)
+        return unsolved(exact, residual=found.residual, digits=digits, evaluations=found.evaluations)
     stiffness = float(np.max(np.abs(np.linalg.inv(np.eye(3) - jacobian))))
     amplified = problem.error * stiffness
     rounding = 2.0**-52 * stiffness
@@ -439,24 +439,6 @@ def solve_risk(
         digits=digits,
         stability=radius,
         branches=(numbers[0],),
-        evaluations=found.evaluations,
-    )
-
-
-def _failed(exact: Mapping[str, Fraction], digits: int, found: FixedPoint, radius: float) -> Solution:
-    """No number is given for a search that failed."""
-    infinite = float("inf")
-    return Solution(
-        values={},
-        params=dict(exact),
-        free_entropy=infinite,
-        residual=found.residual,
-        errors=Errors(infinite, 0.0, 0.0),
-        outcome=Outcome.RESIDUAL,
-        backend="float64",
-        digits=digits,
-        stability=radius,
-        branches=(),
         evaluations=found.evaluations,
     )
 

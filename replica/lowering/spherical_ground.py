@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from replica.ansatz import KStepRSB, ReplicaSymmetric
-from replica.lowering.field import BROKEN, FLOAT_DIGITS, decouples, failed
+from replica.lowering.field import BROKEN, FLOAT_DIGITS, decouples
 from replica.lowering.levels import NestedProgram
 from replica.symbols import h
 from solvers.fixed_point.variational import Ordered, minimise, polish
-from solvers.solution import Errors, Outcome, Solution
+from solvers.solution import Errors, Outcome, Solution, unsolved
 
 
 @lru_cache(maxsize=32)
@@ -55,7 +55,7 @@ def solve_spherical_ground(ground: Any, exact: Mapping[str, Fraction]) -> Soluti
     if fewer is not None and fewer.outcome.converged and not phi < fewer.free_entropy - BROKEN:
         return _embedded(fewer, names)
     if point is None:
-        return failed(exact)
+        return unsolved(exact)
     stiffness = float(np.max(np.abs(np.linalg.pinv(np.eye(point.x.size) - point.jacobian))))
     unknowns = dict(zip(names, map(float, [*pinned, *point.x]), strict=True))
     return Solution(
