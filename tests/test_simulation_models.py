@@ -347,7 +347,7 @@ class OwnLoss(LogisticLoss):
         (SpikedMatrix(), {"lam": 2, "N": 1}, "N must be an integer of at least 2"),
         (SpikedMatrix(), {"lam": 2, "N": 50_000}, "N = 50000 need 37.3 GiB"),
         (SpikedMatrix(), {"lam": -1}, "lam must be >= 0"),
-        (SpikedMatrix(), {"lam": 2, "damping": 0.5}, "low-rank AMP has no damping"),
+        (SpikedMatrix(), {"lam": 2, "damping": 0.5}, "damping has no meaning for low-rank AMP"),
         (SpikedMatrix(), {"lam": 2, "start": "spectral"}, "start must be one of uninformed, informed"),
         (SpikedMatrix(), {"lam": 2, "N": 10, "tolerance": 0}, "tolerance is positive"),
         (SpikedMatrix(), {"lam": 2, "N": 10, "max_iterations": 0}, "max_iterations is at least 1"),

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from replica.parameters import validate
-from replica.simulation.results import Experiment, Progress, Simulation, point_root
+from replica.simulation.results import Experiment, Progress, Request, Simulation, point_root
 from replica.simulation.sizes import whole
 from solvers.errors import InputError
 from solvers.simulate.ensemble import run_seeds
@@ -102,10 +102,9 @@ def simulate(
         d, params["d"] = None, d
     exact = validate(model.control_parameters, params)
     whole("seeds", seeds, 2)
-    options: dict[str, Any] = {"start": start, "damping": damping, "memory_budget": memory_budget}
-    given = {"max_iterations": max_iterations, "tolerance": tolerance}
-    options |= {name: value for name, value in given.items() if value is not None}
-    experiment = prepare(model, N, d, exact, **options)
+    experiment = prepare(
+        model, Request(exact, N, d, start, damping, memory_budget, max_iterations, tolerance)
+    )
     root = point_root(seed, model, experiment.sizes, experiment.params)
     runs = tuple(run_seeds(experiment.run, seeds, root=root, progress=progress))
     if not runs:
@@ -116,7 +115,7 @@ def simulate(
     )
 
 
-def _prepare(model: Any) -> Callable[..., Experiment]:
+def _prepare(model: Any) -> Callable[[Any, Request], Experiment]:
     kind = getattr(model, "simulation", None)
     if kind not in KINDS:
         raise InputError(f"there is no message passing for the model {getattr(model, 'name', model)!r}")

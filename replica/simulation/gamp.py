@@ -14,7 +14,7 @@ from replica.ingredients.factors import GaussianFactors
 from replica.ingredients.priors import Prior
 from replica.ingredients.symmetric_factors import SymmetricFactors
 from replica.lowering import message_passing
-from replica.simulation.results import Experiment
+from replica.simulation.results import Experiment, Request
 from replica.simulation.sizes import (
     MATRIX_SIZE,
     VECTOR_SIZE,
@@ -23,7 +23,6 @@ from replica.simulation.sizes import (
     Sizes,
     VectorSizes,
     affordable,
-    size_asked,
 )
 from replica.simulation.state_evolution import state_evolution
 from replica.symbols import parameter_symbol
@@ -62,24 +61,15 @@ class _Signal:
     precision: float = 1.0
 
 
-def prepare(
-    model: Any,
-    N: int | None,
-    d: int | None,
-    exact: Mapping[str, Fraction],
-    *,
-    start: str | None,
-    damping: float | None,
-    memory_budget: int,
-    max_iterations: int = 200,
-    tolerance: float = 1e-4,
-) -> Experiment:
+def prepare(model: Any, asked: Request) -> Experiment:
     """Make a point of a ``TeacherStudent`` ready."""
+    exact, start, damping = asked.exact, asked.start, asked.damping
+    max_iterations, tolerance = asked.limits(200, 1e-4)
     if not isinstance(model.prior, Prior | GaussianFactors | SymmetricFactors):
         raise InputError(f"there is no message passing for the prior {model.prior!r}")
-    size = size_asked(N, d, VECTOR_SIZE if isinstance(model.prior, Prior) else MATRIX_SIZE)
+    size = asked.size(VECTOR_SIZE if isinstance(model.prior, Prior) else MATRIX_SIZE)
     sizes = _sizes(model, size, exact)
-    affordable(sizes, memory_budget)
+    affordable(sizes, asked.memory_budget)
     realised = {**exact, **sizes.ratios}
     signal, channel = _signal(model, sizes, realised), model.at(realised).channel
     output = message_passing.output_functions(channel)
@@ -91,7 +81,7 @@ def prepare(
 
     def one(rng: np.random.Generator) -> AmpRun:
         truth = signal.draw(rng)
-        sensing = DenseGaussianSensing(sizes.samples, sizes.shape, rng, memory_budget=memory_budget)
+        sensing = DenseGaussianSensing(sizes.samples, sizes.shape, rng, memory_budget=asked.memory_budget)
         observed = draw_outputs(sensing, truth, lambda h, r: channel.sample(h, r, **noise), rng)
         begin, variance = None, None
         if informed:

@@ -20,10 +20,9 @@ import numpy as np
 
 from replica.lowering.message_passing import input_functions
 from replica.simulation.gamp import prior_moments
-from replica.simulation.results import Experiment
-from replica.simulation.sizes import VECTOR_SIZE, RectangleSizes, SpikeSizes, affordable, size_asked
+from replica.simulation.results import Experiment, Request
+from replica.simulation.sizes import VECTOR_SIZE, RectangleSizes, SpikeSizes, affordable
 from replica.simulation.state_evolution import state_evolution
-from solvers.errors import InputError
 from solvers.simulate.amp import Posterior
 from solvers.simulate.instances import informed_start
 from solvers.simulate.low_rank import LowRankRun, low_rank_amp, rectangular_spike, symmetric_spike
@@ -32,26 +31,16 @@ SMALL_OVERLAP, LARGE_OVERLAP = Fraction(1, 100), Fraction(99, 100)
 """Overlaps, relative to the variance of the signal, of the starts."""
 
 
-def prepare(
-    model: Any,
-    N: int | None,
-    d: int | None,
-    exact: Mapping[str, Fraction],
-    *,
-    start: str | None,
-    damping: float | None,
-    memory_budget: int,
-    max_iterations: int = 500,
-    tolerance: float = 1e-4,
-) -> Experiment:
+def prepare(model: Any, asked: Request) -> Experiment:
     """Make a point of a ``SpikedMatrix`` ready."""
-    if damping is not None:
-        raise InputError("low-rank AMP has no damping: its Onsager term is that of undamped iterations")
-    size = size_asked(N, d, VECTOR_SIZE)
+    exact, start = asked.exact, asked.start
+    max_iterations, tolerance = asked.limits(500, 1e-4)
+    asked.refuse("low-rank AMP, whose Onsager term is that of undamped iterations", "damping")
+    size = asked.size(VECTOR_SIZE)
     sizes = (
         RectangleSizes(size, max(1, round(exact["alpha"] * size))) if model.rectangular else SpikeSizes(size)
     )
-    affordable(sizes, memory_budget)
+    affordable(sizes, asked.memory_budget)
     realised = {**exact, **sizes.ratios}
     priors = (model.prior, model.second_prior) if model.rectangular else (model.prior,)
     laws = [{p.name: float(realised[p.name]) for p in prior.parameters} for prior in priors]

@@ -29,8 +29,8 @@ import sympy as sp
 
 from replica.condensed_action import GaussianEnergies, QuadraticPatterns, SiteLaw, vanishes
 from replica.expr.polynomials import polynomial_coefficients
-from replica.simulation.results import Experiment
-from replica.simulation.sizes import MemorySizes, affordable, size_asked, whole
+from replica.simulation.results import Experiment, Request
+from replica.simulation.sizes import MemorySizes, affordable, whole
 from replica.sweeping import solve_one
 from replica.symbols import q
 from solvers.errors import InputError, NotConvergedError
@@ -92,35 +92,25 @@ class Stored:
     realised: Mapping[str, Fraction]
 
 
-def prepare(
-    model: Any,
-    N: int | None,
-    d: int | None,
-    exact: Mapping[str, Fraction],
-    *,
-    start: str | None,
-    damping: float | None,
-    memory_budget: int,
-    max_iterations: int | None = None,
-    tolerance: float = LARGEST_Z,
-) -> Experiment:
+def prepare(model: Any, asked: Request) -> Experiment:
     """Make a point ready; ``max_iterations`` are sweeps, ``tolerance`` the drift allowed, in error bars."""
-    if damping is not None:
-        raise InputError("damping has no meaning for a Monte Carlo run")
+    exact = asked.exact
+    tolerance = LARGEST_Z if asked.tolerance is None else asked.tolerance
+    asked.refuse("a Monte Carlo run", "damping")
     if model.field_allowed:
         raise InputError(f"{model.name} has a field: only memories without one are simulated")
     temperature = float(exact["T"])
     order = _order(model)
-    sweeps = _sweeps(max_iterations, temperature, order)
+    sweeps = _sweeps(asked.max_iterations, temperature, order)
     default = FEW_PATTERNS if vanishes(_at(model.noise, model, exact)) else SIZES.get(order, 32)
-    size = size_asked(N, d, default)
+    size = asked.size(default)
     if size < max(order, 4):
         raise InputError(f"{model.name} is simulated with at least {max(order, 4)} spins, got N = {size}")
     stored = _stored(model, exact, order, size)
     sizes = MemorySizes(size, stored.patterns, order, CHAINS if temperature else 1)
-    affordable(sizes, memory_budget)
+    affordable(sizes, asked.memory_budget)
     realised = {**exact, **stored.realised}
-    named, solution = _state(model, realised, start or model.default_start)
+    named, solution = _state(model, realised, asked.start or model.default_start)
     _refuse_unstable(model, named, solution)
     overlaps = dict(model.states)[named][: len(model.overlaps)]
     at_start = dict(zip(model.overlaps, overlaps, strict=True))

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
-from replica.simulation.results import Experiment
-from replica.simulation.sizes import SpinSizes, affordable, size_asked
+from replica.simulation.results import Experiment, Request
+from replica.simulation.sizes import SpinSizes, affordable
 from replica.symbols import q
 from solvers.errors import InputError
 from solvers.simulate.amp import AmpOutcome
@@ -36,30 +35,16 @@ class QuadraticSample:
     mse: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
 
 
-def prepare(
-    model: Any,
-    N: int | None,
-    d: int | None,
-    exact: Mapping[str, Fraction],
-    *,
-    start: str | None,
-    damping: float | None,
-    memory_budget: int,
-    max_iterations: int | None = None,
-    tolerance: float | None = None,
-) -> Experiment:
+def prepare(model: Any, asked: Request) -> Experiment:
     """Make a point ready; nothing is iterated, so that there are no options."""
-    del start  # one solution
-    given = {"damping": damping, "max_iterations": max_iterations, "tolerance": tolerance}
-    for name, value in given.items():
-        if value is not None:
-            raise InputError(f"{name} has no meaning for an exact average: nothing is iterated")
+    exact = asked.exact
+    asked.refuse("an exact average, where nothing is iterated", "damping", "max_iterations", "tolerance")
     if not model.is_finite(exact):
         raise InputError("the partition function diverges at these parameters: there is nothing to simulate")
-    sizes = SpinSizes(size_asked(N, d, SIZE), 2)
+    sizes = SpinSizes(asked.size(SIZE), 2)
     if sizes.N < LEAST:
         raise InputError(f"Gaussian spins are simulated with at least {LEAST} of them, got N = {sizes.N}")
-    affordable(sizes, memory_budget)
+    affordable(sizes, asked.memory_budget)
     temperature, strength, external = (float(exact[name]) for name in ("T", "J0", "h"))
     covariance = sp.Poly(model.covariance, q)
     variance, spread = (float(k * covariance.coeff_monomial(q**k)) for k in (2, 1))

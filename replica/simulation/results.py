@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from replica.simulation.sizes import AnySizes, NetworkSizes, Sizes, VectorSizes, whole
+from solvers.errors import InputError
 from solvers.simulate.amp import AmpOutcome
 from solvers.simulate.ensemble import mean_and_error
 
@@ -33,6 +34,43 @@ class Run(Protocol):
 
     @property
     def observed(self) -> Mapping[str, float]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a simulation, as ``simulate`` takes it; None where nothing is said."""
+
+    exact: Mapping[str, Fraction]
+    N: int | None
+    d: int | None
+    start: str | None
+    damping: float | None
+    memory_budget: int
+    max_iterations: int | None
+    tolerance: float | None
+
+    def size(self, default: int) -> int:
+        """N or d, whichever is given; InputError for both, or no integer of at least 2."""
+        if self.N is not None and self.d is not None:
+            raise InputError("N and d are two names of the size: give one of them")
+        name, size = ("N", self.N) if self.N is not None else ("d", self.d)
+        if size is None:
+            return default
+        whole(name, size, 2)
+        return int(size)
+
+    def limits(self, iterations: int, tolerance: float) -> tuple[int, float]:
+        """Iterations and tolerance, by default these."""
+        return (
+            iterations if self.max_iterations is None else self.max_iterations,
+            tolerance if self.tolerance is None else self.tolerance,
+        )
+
+    def refuse(self, algorithm: str, *options: str) -> None:
+        """InputError where one of the options, which mean nothing to the algorithm, is given."""
+        for name in options:
+            if getattr(self, name) is not None:
+                raise InputError(f"{name} has no meaning for {algorithm}")
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from replica.simulation.results import Experiment
-from replica.simulation.sizes import RISK_SIZE, RiskSizes, affordable, size_asked
+from replica.simulation.results import Experiment, Request
+from replica.simulation.sizes import RISK_SIZE, RiskSizes, affordable
 from solvers.errors import InputError
 from solvers.simulate.amp import AmpOutcome
 from solvers.simulate.instances import sample_count
@@ -45,30 +44,19 @@ class RiskRun:
     mse: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
 
 
-def prepare(
-    model: Any,
-    N: int | None,
-    d: int | None,
-    exact: Mapping[str, Fraction],
-    *,
-    start: str | None,
-    damping: float | None,
-    memory_budget: int,
-    max_iterations: int = 20_000,
-    tolerance: float = 1e-6,
-) -> Experiment:
+def prepare(model: Any, asked: Request) -> Experiment:
     """Make a point of an ``EmpiricalRisk`` ready."""
-    if start is not None or damping is not None:
-        name = "start" if start is not None else "damping"
-        raise InputError(f"{name} has no meaning for the minimiser of a convex risk")
+    exact = asked.exact
+    max_iterations, tolerance = asked.limits(20_000, 1e-6)
+    asked.refuse("the minimiser of a convex risk", "start", "damping")
     if max_iterations < 1:
         raise InputError(f"max_iterations is at least 1, got {max_iterations}")
     if not tolerance > 0.0:
         raise InputError(f"tolerance is positive, got {tolerance}")
     model.check(dict(exact))
-    size = size_asked(N, d, RISK_SIZE)
+    size = asked.size(RISK_SIZE)
     sizes = RiskSizes(size, sample_count(float(exact["alpha"]), (size, 1)))
-    affordable(sizes, memory_budget)
+    affordable(sizes, asked.memory_budget)
     realised = {**exact, **sizes.ratios}
     values = {name: float(value) for name, value in realised.items()}
     loss = loss_functions(model.loss.name, values.get("threshold", 1.0))

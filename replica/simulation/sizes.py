@@ -292,23 +292,6 @@ def whole(name: str, value: Any, least: int) -> None:
         raise InputError(f"{name} must be an integer of at least {least}, got {value!r}")
 
 
-def size_asked(N: int | None, d: int | None, default: int) -> int:
-    """The size under either name, or the default.
-
-    Raises
-    ------
-    InputError
-        Both names, or no integer of at least 2.
-    """
-    if N is not None and d is not None:
-        raise InputError("N and d are two names of the size: give one of them")
-    name, size = ("N", N) if N is not None else ("d", d)
-    if size is None:
-        return default
-    whole(name, size, 2)
-    return int(size)
-
-
 def affordable(sizes: AnySizes, budget: int) -> None:
     """Refuse before anything is drawn.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from math import perm
 from typing import Any
 
@@ -17,8 +16,8 @@ import numpy as np
 import sympy as sp
 
 from replica.expr.polynomials import polynomial_coefficients
-from replica.simulation.results import Experiment
-from replica.simulation.sizes import SpinSizes, affordable, size_asked
+from replica.simulation.results import Experiment, Request
+from replica.simulation.sizes import SpinSizes, affordable
 from replica.symbols import q
 from solvers.errors import InputError
 from solvers.simulate.amp import AmpOutcome
@@ -54,33 +53,21 @@ class SpinSample:
     mse: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
 
 
-def prepare(
-    model: Any,
-    N: int | None,
-    d: int | None,
-    exact: Mapping[str, Fraction],
-    *,
-    start: str | None,
-    damping: float | None,
-    memory_budget: int,
-    max_iterations: int = 2000,
-    tolerance: float = LARGEST_Z,
-) -> Experiment:
+def prepare(model: Any, asked: Request) -> Experiment:
     """Make a point ready; ``max_iterations`` are sweeps, ``tolerance`` the drift allowed, in error bars."""
-    if start is not None or damping is not None:
-        raise InputError(
-            f"{'start' if start is not None else 'damping'} has no meaning for a Monte Carlo run"
-        )
+    exact = asked.exact
+    max_iterations, tolerance = asked.limits(2000, LARGEST_Z)
+    asked.refuse("a Monte Carlo run", "start", "damping")
     if model.spins != "ising":
         raise InputError("only Ising spins are simulated beside theory")
     if exact["T"] == 0:
         raise InputError("a Monte Carlo run needs T > 0")
     weights = _weights(model.covariance)
     order = max(weights)
-    sizes = SpinSizes(size_asked(N, d, SIZES[order]), order)
+    sizes = SpinSizes(asked.size(SIZES[order]), order)
     if order > sizes.N:
         raise InputError(f"couplings of {order} spins need at least {order} of them, got N = {sizes.N}")
-    affordable(sizes, memory_budget)
+    affordable(sizes, asked.memory_budget)
     # distinct spins only: with this factor the variance of H is N xi(1) at every N
     scaled = {p: c * sizes.N**p / perm(sizes.N, p) for p, c in weights.items()}
     if max_iterations < 40:

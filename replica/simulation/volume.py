@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from replica.simulation.results import Experiment
-from replica.simulation.sizes import PatternSizes, affordable, size_asked, whole
+from replica.simulation.results import Experiment, Request
+from replica.simulation.sizes import PatternSizes, affordable, whole
 from solvers.errors import InputError
 from solvers.simulate.amp import AmpOutcome
 from solvers.simulate.perceptron import LARGEST_SIZE, Solutions, all_solutions, billiard, one_solution
@@ -58,25 +58,15 @@ class VolumeSample:
     mse: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
 
 
-def prepare(
-    model: Any,
-    N: int | None,
-    d: int | None,
-    exact: Mapping[str, Fraction],
-    *,
-    start: str | None,
-    damping: float | None,
-    memory_budget: int,
-    max_iterations: int = 64,
-    tolerance: float = LARGEST_Z,
-) -> Experiment:
+def prepare(model: Any, asked: Request) -> Experiment:
     """Make a point ready; ``max_iterations`` are the instances that a run counts, or the sweeps of a walk,
     ``tolerance`` the drift allowed to a walk, in error bars.
     """
-    if start is not None or damping is not None:
-        raise InputError(f"{'start' if start is not None else 'damping'} has no meaning for a perceptron")
+    exact = asked.exact
+    max_iterations, tolerance = asked.limits(64, LARGEST_Z)
+    asked.refuse("a perceptron", "start", "damping")
     ising = model.weights == "ising"
-    size = size_asked(N, d, SIZES[model.weights])
+    size = asked.size(SIZES[model.weights])
     if ising:
         if size % 2 or not 4 <= size <= LARGEST_SIZE:
             raise InputError(f"Ising weights are counted for an even N from 4 to {LARGEST_SIZE}, got {size}")
@@ -85,7 +75,7 @@ def prepare(
         patterns = max(1, round(exact["alpha"] * size))
     whole("max_iterations", max_iterations, 1 if ising else LEAST_SWEEPS)
     sizes = PatternSizes(size, patterns)
-    affordable(sizes, memory_budget)
+    affordable(sizes, asked.memory_budget)
     params = {**exact, **sizes.ratios}
     bounds = _bounds(model, params)
 
