@@ -21,7 +21,7 @@ from replica.expr.average import GaussianAverage
 from replica.expr.binder import Binder, evaluate_inside
 from replica.expr.recursion import KinkLevel, LogMoment, Tilted, by_name, linear
 from replica.expr.stable import log2cosh
-from replica.ground_rules import insert_spin, slopes
+from replica.ground_rules import expanded, insert_spin, slopes
 from replica.symbols import V, beta, q
 
 TEMPERATURE = sp.Symbol("T", positive=True)
@@ -44,7 +44,7 @@ def _low_temperature(chosen: Any) -> Rule:
     scaled |= {m: a * TEMPERATURE for m, a in zip(chosen.blocks, slopes(chosen), strict=True)}
 
     def rescaled(expr: sp.Expr, power: int) -> sp.Expr:
-        return sp.cancel(sp.expand(expr.subs(scaled) * TEMPERATURE**power))
+        return sp.cancel(sp.expand(expanded(expr.subs(scaled), TEMPERATURE) * TEMPERATURE**power))
 
     def cooled(node: Any) -> sp.Expr:
         """Of T times a free entropy, fields times T."""

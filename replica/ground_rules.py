@@ -40,7 +40,7 @@ def _scaled(chosen: Any) -> dict[Any, Any]:
 
 def _leading(expr: sp.Expr, scaled: dict[Any, Any]) -> sp.Expr:
     """The limit of rational functions of beta, also times logarithms that have one."""
-    terms = sp.Add.make_args(sp.expand_mul(expr.subs(scaled)))
+    terms = sp.Add.make_args(sp.expand_mul(_in_powers(expr.subs(scaled))))
     plain = [t for t in terms if not t.has(sp.log)]
     alone = [t for t in plain if _degree(t) <= 0]
     found = sp.Add(*map(_limit, alone), _limit(sp.Add(*(t for t in plain if _degree(t) > 0))))
@@ -52,6 +52,30 @@ def _leading(expr: sp.Expr, scaled: dict[Any, Any]) -> sp.Expr:
                 raise ValueError(f"{expr} diverges at zero temperature")
             found += _limit(factor) * limit if _degree(factor) == 0 else 0
     return found
+
+
+ORDER = 3
+"""Of an expansion in the temperature: energies are divided by it at most."""
+
+
+def expanded(expr: sp.Expr, small: sp.Symbol) -> sp.Expr:
+    """Functions that are not rational, such as a covariance xi(1 - V T), in powers of a small variable."""
+
+    def smooth(e: Any) -> bool:
+        return e.has(small) and (e.is_Function or (e.is_Pow and not e.exp.is_Integer))
+
+    def series(e: sp.Expr) -> sp.Expr:
+        terms = [e.diff(small, k).subs(small, 0) / sp.factorial(k) for k in range(ORDER + 1)]
+        if any(t.has(sp.nan, sp.zoo, sp.oo) for t in terms):
+            return e
+        return sp.Add(*(t * small**k for k, t in enumerate(terms)))
+
+    return expr.replace(smooth, series)
+
+
+def _in_powers(expr: sp.Expr) -> sp.Expr:
+    small = sp.Dummy("T", positive=True)
+    return expanded(expr.subs(beta, 1 / small), small).subs(small, 1 / beta)
 
 
 def zero_temperature(chosen: Any) -> Rule:

@@ -321,7 +321,8 @@ def decouples(model: Any, exact: Mapping[str, Any]) -> bool:
 def _cold(model: Any, exact: Mapping[str, Fraction]) -> list[np.ndarray]:
     """At low temperature, from the ground state: blocks have m = a T replicas, and q = 1 - V T."""
     steps, temperature = model.ansatz.steps, float(exact["T"])
-    if temperature > COLD * float(model.covariance.diff(q).subs(q, 1)) ** 0.5:
+    smooth = model.spins == "ising" or model.covariance.is_polynomial(q)
+    if not smooth or temperature > COLD * float(model.covariance.diff(q).subs(q, 1)) ** 0.5:
         return []
     ground = solve_ground(model.ground_state(), {**exact, "T": Fraction(0)})
     if ground.outcome is not Outcome.CONVERGED:

@@ -66,7 +66,8 @@ class GaussianField:
     Parameters
     ----------
     covariance:
-        xi, a polynomial with coefficients >= 0: a function of q, an expression in ``replica.symbols.q``, or
+        xi, a polynomial or a function with a power series of coefficients >= 0, finite at q = 1, such as
+        exp(q) - 1 or q/(2 - q): a function of q, an expression in ``replica.symbols.q``, or
         text such as "q^2/2 + 0.3*q^4", which is parsed and never evaluated.
     spins:
         "ising" or "spherical".
@@ -76,8 +77,9 @@ class GaussianField:
     Raises
     ------
     InputError
-        No polynomial, a negative coefficient (no covariance in every dimension), a constant; unknown spins;
-        an ansatz that the model does not admit.
+        No finite value at q = 1, a negative coefficient (no covariance in every dimension), a constant;
+        unknown spins; an ansatz that the model does not admit; full breaking, or T = 0 of spherical spins,
+        where the covariance is no polynomial.
 
     >>> GaussianField(lambda q: q**2 / 2).free_entropy().expression
     beta**2*(q - 1)**2/4 + GaussianAverage(log2cosh(w_0), w_0, beta*h, beta**2*q)
@@ -109,6 +111,8 @@ class GaussianField:
         object.__setattr__(self, "covariance", _covariance(covariance))
         object.__setattr__(self, "spins", spins)
         object.__setattr__(self, "ansatz", chosen)
+        if isinstance(chosen, FullRSB) and not _is_polynomial(self):
+            raise InputError(f"full breaking is solved for polynomial covariances, not {self.covariance}")
 
     def with_ansatz(self, ansatz: ReplicaSymmetric | KStepRSB | FullRSB) -> GaussianField:
         """The same spins under another ansatz."""
@@ -165,6 +169,8 @@ class GaussianField:
         """The limit T -> 0; InputError where m is given."""
         if self.ansatz.blocks != self.ansatz.stationary_blocks:
             raise InputError("at T -> 0 blocks have m = a T replicas: a given m needs T > 0")
+        if self.spins == "spherical" and not _is_polynomial(self):
+            raise InputError(f"T = 0 of spherical spins takes a polynomial, not {self.covariance}")
         return GroundState(self)
 
     def complexity(self) -> Derivation:
@@ -290,25 +296,44 @@ def parse_covariance(text: str) -> sp.Expr:
 
 
 def _covariance(given: Any) -> sp.Expr:
-    """The expression, checked: a convergent series with coefficients >= 0, here a polynomial."""
+    """The expression, checked: a polynomial or a convergent series, with coefficients >= 0."""
     stated = given(q) if callable(given) else given
     if isinstance(stated, str):
         return _covariance(parse_covariance(stated))
     try:
         expr = sp.nsimplify(sp.sympify(stated, strict=True), rational=True)
     except sp.SympifyError as error:
-        raise InputError(f"the covariance must be a polynomial in q, not {type(stated).__name__}") from error
+        raise InputError(f"the covariance must be an expression in q, not {type(stated).__name__}") from error
     extra = expr.free_symbols - {q}
     if extra:
         raise InputError(f"the covariance must be an expression in q alone, not in {sorted(map(str, extra))}")
     coefficients = polynomial_coefficients(sp.expand(expr), q)
-    if coefficients is None or not all(c.is_number and c.is_finite for c in coefficients.values()):
-        raise InputError(f"the covariance must be a polynomial in q with numbers as coefficients, not {expr}")
+    if coefficients is None:
+        coefficients = _taylor(expr)
     if any(c.is_negative for c in coefficients.values()):
         raise InputError(f"a covariance needs coefficients >= 0 of every power of q, not {expr}")
     if not any(k > 0 and c != 0 for k, c in coefficients.items()):
         raise InputError(f"the covariance must depend on q, not {expr}")
     return expr
+
+
+TERMS = 12
+"""How many coefficients of a power series are looked at."""
+
+
+def _taylor(expr: sp.Expr) -> dict[int, sp.Expr]:
+    """The first coefficients of a function of q that is finite up to q = 1."""
+    ends = [sp.N(expr.subs(q, end)) for end in (0, sp.Rational(1, 2), 1)]
+    if not all(value.is_real and value.is_finite for value in ends):
+        raise InputError(f"the covariance must be finite from q = 0 to 1, not {expr}")
+    coefficients = {k: sp.N(expr.diff(q, k).subs(q, 0) / sp.factorial(k), 30) for k in range(TERMS)}
+    if not all(c.is_real and c.is_finite for c in coefficients.values()):
+        raise InputError(f"the covariance must have a power series in q, not {expr}")
+    return {k: sp.S.Zero if abs(c) < 1e-20 else c for k, c in coefficients.items()}
+
+
+def _is_polynomial(model: GaussianField) -> bool:
+    return model.covariance.is_polynomial(q)
 
 
 @lru_cache(maxsize=64)

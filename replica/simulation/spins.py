@@ -95,7 +95,7 @@ def _weights(covariance: sp.Expr) -> dict[int, float]:
     """Power -> coefficient."""
     coefficients = polynomial_coefficients(sp.expand(covariance), q) or {}
     found = {int(power): float(value) for power, value in coefficients.items() if value != 0}
-    if 0 in found or max(found) > HIGHEST_ORDER:
+    if not found or 0 in found or max(found) > HIGHEST_ORDER:
         raise InputError(
             f"couplings of orders 1 to {HIGHEST_ORDER} are simulated, not a covariance {covariance}"
         )

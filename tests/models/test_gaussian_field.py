@@ -10,8 +10,8 @@ import sympy as sp
 from latex_engine import compile_latex
 from scipy.optimize import minimize, minimize_scalar
 
-from replica import sweep
-from replica.ansatz import BayesOptimal, KStepRSB, OneStepRSB, ReplicaSymmetric
+from replica import sweep, validate
+from replica.ansatz import BayesOptimal, FullRSB, KStepRSB, OneStepRSB, ReplicaSymmetric
 from replica.api import solve
 from replica.expr.average import GaussianAverage
 from replica.expr.stable import log2cosh
@@ -339,7 +339,7 @@ def test_the_spherical_limit_is_approached():
     ("statement", "message"),
     [
         (lambda: GaussianField(lambda overlap: -(overlap**2)), "coefficients >= 0"),
-        (lambda: GaussianField(lambda overlap: 1 / (1 - overlap)), "polynomial"),
+        (lambda: GaussianField(lambda overlap: 1 / (1 - overlap)), "finite from q = 0 to 1"),
         (lambda: GaussianField(lambda overlap: 3), "depend on q"),
         (lambda: GaussianField('__import__("os").getpid()*q'), "sum of terms"),
         (lambda: GaussianField(lambda overlap: '__import__("os").getpid()*q'), "sum of terms"),
@@ -368,3 +368,57 @@ def test_levels_inside_levels_are_printed_by_name():
         assert max(map(len, text.splitlines())) < 500
     assert r"\left\langle g\right\rangle_{1} &=" in SK(KStepRSB(2)).saddle_point().body_latex()
     assert "varphi" not in SK(OneStepRSB()).saddle_point().body_latex()
+
+
+def exponential(overlap):
+    return sp.exp(overlap) - 1 - overlap
+
+
+def truncated(overlap):
+    """The same up to 1e-17."""
+    return sum(overlap**k / sp.factorial(k) for k in range(2, 19))
+
+
+@pytest.mark.parametrize(
+    ("ansatz", "point"),
+    [
+        (ReplicaSymmetric(), {"T": "0.6"}),
+        (ReplicaSymmetric(), {"T": 0, "h": "0.1"}),
+        (OneStepRSB(), {"T": "0.6"}),
+        pytest.param(OneStepRSB(), {"T": 0, "h": "0.1"}, marks=pytest.mark.slow),
+    ],
+)
+def test_a_covariance_that_is_no_polynomial_is_its_series(ansatz, point):
+    one, other = (solve(GaussianField(xi, ansatz=ansatz), **point) for xi in (exponential, truncated))
+    assert one.values.keys() == other.values.keys()
+    for name, value in one.values.items():
+        assert value == pytest.approx(other[name], abs=1e-9)
+
+
+def test_a_covariance_that_is_no_polynomial_verifies():
+    model = GaussianField(lambda overlap: overlap / (2 - overlap))
+    assert model.derive().verify()
+    assert model.ground_state().derive().verify()
+
+
+@pytest.mark.parametrize(
+    ("covariance", "message"),
+    [
+        (lambda overlap: 1 / (1 - overlap), "finite from q = 0 to 1"),
+        (lambda overlap: -sp.log(1 - overlap), "finite from q = 0 to 1"),
+        (sp.cos, "coefficients >= 0"),
+        (sp.sqrt, "power series"),
+    ],
+)
+def test_what_is_no_covariance(covariance, message):
+    with pytest.raises(InputError, match=message):
+        GaussianField(covariance)
+
+
+def test_where_only_polynomials_are_taken():
+    with pytest.raises(InputError, match="polynomial covariances"):
+        GaussianField(exponential, ansatz=FullRSB())
+    with pytest.raises(InputError, match="takes a polynomial"):
+        GaussianField(exponential, "spherical").ground_state()
+    with pytest.raises(InputError, match="couplings of orders"):
+        validate(GaussianField(exponential), T=2)
