@@ -20,6 +20,7 @@ from replica.action import MatrixFunction, Q
 from replica.expr.average import DiscreteAverage
 from replica.field_action import EntrySum
 from replica.symbols import q
+from solvers.errors import InputError
 
 
 class SiteLaw(sp.Basic):
@@ -62,9 +63,25 @@ class SiteLaw(sp.Basic):
 def site_law(
     index: int, values: tuple[Any, ...], probabilities: tuple[Any, ...], scale: Any = 1, blur: Any = 0
 ) -> SiteLaw:
-    """The law of pattern ``index`` = 1, 2, ..."""
+    """The law of pattern ``index`` = 1, 2, ...
+
+    Raises
+    ------
+    InputError
+        Probabilities that do not sum to 1, or not as many as values; text in place of numbers.
+    """
+    try:
+        values, probabilities = (
+            tuple(sp.nsimplify(sp.sympify(x, strict=True), rational=True) for x in some)
+            for some in (values, probabilities)
+        )
+        scale, blur = sp.sympify(scale, strict=True), sp.sympify(blur, strict=True)
+    except sp.SympifyError as error:
+        raise InputError("the law of a pattern takes numbers and expressions, not text") from error
+    if len(values) != len(probabilities) or sp.expand(sp.Add(*probabilities) - 1) != 0:
+        raise InputError(f"probabilities of {values} must be as many and sum to 1, got {probabilities}")
     variable = sp.Symbol(f"xi_{index}", real=True)
-    return SiteLaw(variable, sp.Tuple(*values), sp.Tuple(*probabilities), sp.sympify(scale), sp.sympify(blur))
+    return SiteLaw(variable, sp.Tuple(*values), sp.Tuple(*probabilities), scale, blur)
 
 
 class GaussianEnergies(sp.Basic):

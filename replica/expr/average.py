@@ -135,7 +135,7 @@ class DiscreteAverage(Binder):
         result = sp.Add(*(node.with_body(t) for t in sp.Add.make_args(node.body.diff(s))))
         for value, weight in zip(*node.parameters, strict=True):
             if value.has(s):
-                raise NotImplementedError(f"the derivative of {self} with respect to its values")
+                result += weight * value.diff(s) * node.body.diff(node.var).subs(node.var, value)
             if weight.has(s):
                 result += weight.diff(s) * node.body.subs(node.var, value)
         return result

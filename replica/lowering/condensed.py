@@ -91,8 +91,7 @@ def _positive(model: Any, cold: bool) -> tuple[sp.Expr, ...]:
     """What is positive at a saddle point: determinants whose logarithms are in Phi, what the model adds."""
     plain = sp.Add(*(t for t in sp.Add.make_args(model.derive().result) if not t.has(Binder)))
     found = sorted({e.args[0] for e in plain.atoms(sp.log)}, key=sp.default_sort_key)
-    stated = model.positive() if hasattr(model, "positive") else ()
-    return (*(sp.expand(e.subs(q, 1 - V / beta)) if cold else e for e in found), *stated)
+    return (*(sp.expand(e.subs(q, 1 - V / beta)) if cold else e for e in found), *model.positive())
 
 
 def numbers(model: Any, exact: Mapping[str, Fraction]) -> list[float]:
@@ -122,12 +121,13 @@ def solve_condensed(
     backend: str | None = None,
 ) -> Solution:
     """The state reached from a start; "global": of all states, that of lowest free energy."""
-    if hasattr(model, "is_finite") and not model.is_finite(exact):
+    if not model.is_finite(exact):
         return unsolved(exact, Outcome.DIVERGES)
     stated = stated_at(model, exact)
     equations, at = condensed_equations(stated), numbers(model, exact)
     chosen = [name for name, _ in model.states] if start == "global" else [start]
-    closed = [np.array(model.near(exact))] if hasattr(model, "near") else []
+    known = model.near(exact)
+    closed = [] if known is None else [np.array(known)]
     starts = closed or [begin(model, stated, name) for name in chosen]
     found = [_state(equations, at, exact, first) for first in starts]
     good = [pair for pair in found if pair[0].outcome.converged]

@@ -172,6 +172,20 @@ class CondensedSpins:
         energy, variance = self.energy.subs(zeros), sp.sympify(self.field_variance).subs(zeros)
         return replace(self, energy=energy, noise=noise, laws=laws, field_variance=variance)
 
+    def is_finite(self, exact: Mapping[str, Fraction]) -> bool:
+        """Whether Z is, which Ising spins cannot make diverge."""
+        del exact
+        return True
+
+    def positive(self) -> tuple[sp.Expr, ...]:
+        """What is positive at a solution besides the determinants in Phi: nothing."""
+        return ()
+
+    def near(self, exact: Mapping[str, Fraction]) -> tuple[float, ...] | None:
+        """A start that is known in closed form: none."""
+        del exact
+        return None
+
     def ground_state(self) -> CondensedGround:
         """The limit T -> 0."""
         return CondensedGround(self)

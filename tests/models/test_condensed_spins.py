@@ -15,6 +15,7 @@ from scipy.special import erf
 
 from replica.ansatz import OneStepRSB
 from replica.api import solve
+from replica.condensed_action import site_law
 from replica.expr.average import DiscreteAverage, GaussianAverage
 from replica.field_rules import shared_fields
 from replica.lowering.condensed import condensed_equations
@@ -359,8 +360,24 @@ def test_discrete_averages():
     assert sp.expand(node.diff(t).doit() + p * sp.exp(-t) - 2 * (1 - p) * sp.exp(2 * t)) == 0
     assert node.diff(p) == sp.exp(-t) - sp.exp(2 * t)
     assert node.subs(x, t) == node
+    moving = DiscreteAverage(x**2, x, (t, -3 * t), (p, 1 - p))
+    assert sp.expand(moving.diff(t) - moving.doit().diff(t)) == 0
     with pytest.raises(ValueError, match="probabilities"):
         DiscreteAverage(x, x, (1, 2), (1,))
+
+
+def test_laws_of_patterns_are_refused_with_a_reason():
+    for values, probabilities in (((-1, 1), (0.5, 0.6)), ((1,), (0.5, 0.5)), (("-1", "1"), (0.5, 0.5))):
+        with pytest.raises(InputError, match=r"sum to 1|not text"):
+            site_law(1, values, probabilities)
+
+
+def test_a_wrong_elimination_is_caught():
+    step = hopfield().derive()["stationarity in the overlaps"]
+    assert step.rule.check is not None
+    wrong = step.after + m**2 / 7
+    assert not all(c.holds for c in step.rule.check(step.before, wrong))
+    assert all(c.holds for c in step.rule.check(step.before, step.after))
 
 
 def test_statements_are_refused_with_a_reason():

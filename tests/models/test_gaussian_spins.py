@@ -49,7 +49,7 @@ def test_every_step_verifies(covariance):
         "stationarity in the overlaps",
     ]
     assert all(step.verifiable for step in derivation.steps)
-    assert len(derivation.verify()) == 17
+    assert len(derivation.verify()) == 18
     assert all(d.verify() for d in model.saddle_point().derivations)
 
 
