@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from importlib import import_module
 from math import isfinite
 from typing import Any
 
@@ -27,6 +28,7 @@ from replica.api import solve
 from replica.lowering.pathwise import has_nested_averages
 from replica.lowering.problem import pair_problem
 from replica.parameters import validate
+from replica.thresholds import FAMILIES
 from solvers.backends.arb import Arb
 from solvers.backends.float64 import Float64
 from solvers.problem import at_level
@@ -61,7 +63,10 @@ class Finding:
 def battery(
     model: Any, points: Sequence[Mapping[str, Any]] = (), start: str | None = None
 ) -> tuple[Finding, ...]:
-    """Every check on a model whose equations reduce to one pair; those of numbers at each of the points.
+    """Every check on a model; those of numbers at each of the points.
+
+    A model of several unknowns (spins, memories) has its expressions rebuilt, its identities evaluated, and
+    at each point, T > 0, its free entropy differentiated by differences: see ``stationary_at_a_solution``.
 
     Parameters
     ----------
@@ -77,6 +82,10 @@ def battery(
     InputError
         A point is not one of the model's.
     """
+    if model.solver in FAMILIES and model.solver != "pair":
+        placed = [validate(model.control_parameters, point) for point in points]
+        found = [*rebuilt_from_arguments(model), *identities(model)]
+        return (*found, *(f for values in placed for f in stationary_at_a_solution(model, values, start)))
     placed = [_placed(model, point) for point in points]  # what is refused, is at once
     findings: list[Finding] = []
     for stated in dict.fromkeys([model] if not placed else [at_point for at_point, _ in placed]):
@@ -107,8 +116,9 @@ def rebuilt_from_arguments(model: Any) -> Iterator[Finding]:
     expressions = {
         "free entropy": [model.free_entropy().expression],
         "updates": [update for _, update in saddle.updates],
-        "error": [model.cycle().error],
     }
+    if hasattr(model, "cycle"):
+        expressions["error"] = [model.cycle().error]
     for derivation in _derivations(model):
         expressions[derivation.title] = [derivation.initial, *(step.after for step in derivation.steps)]
     for what, some in expressions.items():
@@ -136,6 +146,32 @@ def _number(value: Any) -> float:
         return float(value)
     except TypeError:
         return float("nan")
+
+
+def stationary_at_a_solution(
+    model: Any, values: Mapping[str, Fraction], start: str | None = None
+) -> Iterator[Finding]:
+    """Of spins at T > 0: dPhi/dx = 0 in every unknown x, e = -dPhi/dbeta and f = e - T s, by differences."""
+    solution, temperature = _solved(model, values, start), float(values["T"])
+    module, name = FAMILIES[model.solver].split(":")
+    others = {name: value for name, value in values.items() if name != "T"}
+    family = getattr(import_module(module), name)(model, "T", others)
+    x = np.array([float(solution[n]) for n in family.names])
+
+    def phi(y: np.ndarray, t: float = temperature) -> float:
+        return float(family.observed(y, t)["free_entropy"])
+
+    step = 1e-4
+    for i, unknown in enumerate(family.names):
+        e = np.eye(x.size)[i] * step
+        inner, outer = phi(x + e) - phi(x - e), phi(x + 2 * e) - phi(x - 2 * e)
+        yield Finding("Phi is stationary", f"in {unknown}", (8 * inner - outer) / (12 * step), 0.0, 1e-8)
+    inverse = 1 / temperature
+    inner, outer = (phi(x, 1 / (inverse + k * step)) - phi(x, 1 / (inverse - k * step)) for k in (1, 2))
+    slope = (8 * inner - outer) / (12 * step)
+    yield Finding("thermodynamics", "e is -dPhi/dbeta", float(solution["energy"]), -slope, 1e-8)
+    free = float(solution["energy"]) - temperature * float(solution["entropy"])
+    yield Finding("thermodynamics", "f is e - T s", float(solution["f"]), free, 1e-12)
 
 
 def updates_are_derivatives(model: Any, values: Mapping[str, Fraction]) -> Iterator[Finding]:

@@ -13,9 +13,19 @@ import pytest
 import sympy as sp
 from latex_engine import compile_latex
 
-from replica import checks
+from replica import checks, solve
+from replica.ansatz import OneStepRSB
 from replica.ingredients.channels import GaussianNoise, LeakyReLU, MarginStep, Probit, ReLU, Sign
 from replica.ingredients.priors import Bernoulli, GaussBernoulli, Gaussian, Rademacher, SparseRademacher
+from replica.models import (
+    dense_hebbian,
+    ferromagnet,
+    gaussian_spins,
+    hopfield,
+    multitasking_hebbian,
+    p_spin,
+    sherrington_kirkpatrick,
+)
 from replica.models.bsr import BilinearSequenceRegression
 from replica.models.perceptron import Perceptron
 from replica.models.teacher_student import TeacherStudent
@@ -148,3 +158,35 @@ def test_a_finding_says_what_it_compares():
 def test_a_point_of_another_model_is_refused():
     with pytest.raises(InputError, match="missing parameter"):
         checks.battery(noisy_line(), [{"alpha": 1}])
+
+
+SPINS = [
+    (sherrington_kirkpatrick(), {"T": "1/2", "h": "1/5"}),
+    (p_spin(3, ansatz=OneStepRSB()), {"T": "1/2"}),
+    (p_spin(3, "spherical", OneStepRSB()), {"T": "2/5"}),
+    (hopfield(), {"T": "1/2", "alpha": "1/20"}),
+    (dense_hebbian(3), {"T": "1/2", "gamma": "1/10", "rho": "1/10"}),
+    (multitasking_hebbian(1), {"T": "1/5", "d": "3/10"}),
+    (ferromagnet("q^2/2"), {"T": "1/2", "J0": "3/2"}),
+    (gaussian_spins("q^2/2"), {"T": 3, "h": "1/5"}),
+]
+
+
+@pytest.mark.parametrize(("model", "point"), SPINS, ids=lambda x: getattr(x, "name", ""))
+def test_battery_of_spins_and_memories(model, point):
+    findings = checks.battery(model, [point])
+    assert {f.check for f in findings} >= {
+        "rebuilt from its arguments",
+        "Phi is stationary",
+        "thermodynamics",
+    }
+    assert [str(f) for f in findings if not f.holds] == []
+
+
+def test_the_battery_finds_a_wrong_energy():
+    solution = solve(sherrington_kirkpatrick(), T="1/2")
+    wrong = dataclasses.replace(solution, values={**solution.values, "energy": solution["energy"] + 0.01})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("replica.checks.solve", lambda *_, **__: wrong)
+        failed = [f for f in checks.battery(sherrington_kirkpatrick(), [{"T": "1/2"}]) if not f.holds]
+    assert [f.check for f in failed] == ["thermodynamics", "thermodynamics"]
