@@ -120,9 +120,12 @@ def residual_variance(channel: Any, second_moment: sp.Expr) -> sp.Expr:
 
 def average(expr: sp.Expr, order: int, channel: Any, loss: Any, second_moment: sp.Expr) -> sp.Expr:
     """E_omega int dy d^order Z_0 expr, in closed form where the pieces are quadratic, else by pieces."""
-    quantity = Quantity(expr, loss)
-    closed = _closed(quantity, order, channel, loss, second_moment)
-    return _by_pieces(quantity, order, channel, loss, second_moment) if closed is None else closed
+    closed = _closed(Quantity(expr, loss), order, channel, loss, second_moment)
+    if closed is not None:
+        return closed
+    if channel.outputs == LABELS:
+        loss = loss.on_labels()  # the two labels are then mirror images for more losses
+    return _by_pieces(Quantity(expr, loss), order, channel, loss, second_moment)
 
 
 def _closed(

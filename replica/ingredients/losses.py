@@ -53,6 +53,13 @@ class Loss(ABC):
     def profile(self) -> ConvexProfile:
         """l(u) by pieces."""
 
+    def on_labels(self) -> Loss:
+        """The same loss for y^2 = 1 as one of the margin where it is one: l(y - h) = l(1 - y h) for an even
+        l.
+        """
+        profile = self.profile()
+        return self if self.margin or not profile.even else _OfMargin(self)
+
     def argument(self, y: sp.Expr, field: sp.Expr) -> sp.Expr:
         """U: y h or y - h."""
         return y * field if self.margin else y - field
@@ -68,6 +75,21 @@ class Loss(ABC):
     def value(self, y: sp.Expr, field: sp.Expr) -> sp.Expr:
         """loss(y, h)."""
         return self.profile().at(self.argument(y, field))
+
+
+@dataclass(frozen=True)
+class _OfMargin(Loss):
+    """An even loss of the residual, on labels: l(1 - y h)."""
+
+    of: Loss
+    margin = True
+
+    @property
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.of.name
+
+    def profile(self) -> ConvexProfile:
+        return self.of.profile().mirrored(sp.S.One)
 
 
 @dataclass(frozen=True)
