@@ -48,6 +48,7 @@ class PairProblem:
     ``spectral`` says that v is a difference of spectral integrals, with the rounding that this brings;
     ``nested`` that a half is an average inside an average, where more digits than a double's take minutes;
     ``finest`` is the last level at which the output half and the free entropy gain anything in doubles.
+    ``factor`` names an output parameter that multiplies the output half and is not in it otherwise.
     """
 
     signal: Half
@@ -60,6 +61,7 @@ class PairProblem:
     spectral: bool = True
     nested: bool = False
     finest: int = 9
+    factor: str | None = None
 
     def error_at_zero(self, backend: Any, parameters: Mapping[str, Any], tolerance: float) -> Any:
         """v at q_hat = 0 at one set of signal parameters."""

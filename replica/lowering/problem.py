@@ -40,6 +40,7 @@ def pair_problem(model: Any) -> PairProblem:
         signal.has(SpectralIntegral),
         any(has_nested_averages(half) for half in (signal, output)),
         finest,
+        next((name for name in output_names if names[name] not in (output / names[name]).free_symbols), None),
     )
 
 

@@ -85,7 +85,7 @@ class _LineBlock:
             columns = self._chunk(backend, level, maps, shift, scale, flat)
         else:
             columns = self._chunks(backend, level, maps, shift, scale, flat, sizes)
-        error = np.maximum(columns[-1], _shaped(passed, size))
+        error = np.maximum(columns[-1], passed)
         return Values(tuple(c.reshape(batch) for c in columns[:-1]), error.reshape(batch))
 
     def _chunks(
@@ -122,19 +122,19 @@ class _LineBlock:
         weights = self.geometry.weighted(backend, t, weights)
         x = shift[:, None] + scale[:, None] * t
         inner = self.bodies.run(backend, level, [_column(backend, a) for a in arguments] + [x])
-        values = [_spread(backend.array(v), x.shape) for v in inner.values]
-        terms = [v * weights for v in values]
-        sums = [nested_sum(backend, term, 0) for term in terms]
+        values = np.stack([_spread(backend.array(v), x.shape) for v in inner.values])
+        terms = values * weights
+        sums = nested_sum(backend, terms, 0)
         errors = [np.zeros(len(x))]
         if self.bodies.blocks:
             inside = _spread(inner.error, x.shape) * np.abs(backend.to_float(weights))
             errors.append(inside.sum(axis=-1))
-        for value, term, total, counted in zip(values, terms, sums, self.counted, strict=True):
+        for k, counted in enumerate(self.counted):
             if counted:
-                cut = self.geometry.tail(backend, term)
-                errors.append(total.error + cut + position_noise(backend, x, value, weights))
+                cut = self.geometry.tail(backend, terms[k])
+                errors.append(sums.error[k] + cut + position_noise(backend, x, values[k], weights))
         error = reduce(np.maximum, errors)
-        return (*(s.value for s in sums), error)
+        return (*sums.value, error)
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,8 @@ class Program:
             slopes = self.sensitivity(backend, *arguments, *placeholders)
             passed = [_size(backend, d) * owners[k % len(owners)] for k, d in enumerate(slopes)]
         totals = [sum(passed[k : k + len(owners)]) for k in range(0, len(passed), len(owners))]
-        return Values(values, np.nan_to_num(_worst(np.zeros(shape), *totals), nan=np.inf))
+        error = _worst(np.zeros(shape), *totals)
+        return Values(values, np.where(np.isnan(error), np.inf, error))
 
 
 def _size(backend: Any, value: Any) -> Any:
@@ -294,11 +295,7 @@ def _flatten(backend: Any, value: Any, batch: tuple[int, ...]) -> Any:
 
 def _full(backend: Any, value: Any, size: int) -> Any:
     array = backend.array(value)
-    return array if np.shape(array) == (size,) else np.broadcast_to(array, (size,))
-
-
-def _shaped(error: Any, size: int) -> Any:
-    return np.broadcast_to(error, (size,))
+    return array if np.shape(array) == (size,) else np.full(size, array, dtype=array.dtype)
 
 
 def _column(backend: Any, value: Any) -> Any:

@@ -16,15 +16,10 @@ from fractions import Fraction
 import numpy as np
 
 from solvers.fixed_point.halves import BACKEND, SignalHalf
+from solvers.fixed_point.lattice import grid_of
 from solvers.fixed_point.polish import POLISH_DIGITS, beyond, polished
 from solvers.fixed_point.roots import Root, end_root, newton, nothing, roots_at
-from solvers.fixed_point.table import (
-    brackets_of,
-    grid_of,
-    residual_table,
-    tabulated,
-    unresolved,
-)
+from solvers.fixed_point.table import brackets_of, residual_table, tabulated, unresolved
 from solvers.problem import PairProblem
 from solvers.solution import Outcome
 
@@ -67,8 +62,9 @@ def solve_points(
     points = len(next(iter(output.values())))
     half = SignalHalf(problem, signal, float(problem.error_at_zero(BACKEND, signal, tolerance)))
     grid = grid_of(problem, half.error_at_zero, output)
-    half, v = tabulated(half, grid)
-    table = residual_table(problem, half, output, grid, v, recovered)
+    signal_table = tabulated(half, grid)
+    half = signal_table.half
+    table = residual_table(signal_table, output, recovered)
     brackets = brackets_of(grid.s, table)
     landing = newton(problem, half, output, brackets, tolerance)
     found = roots_at(problem, half, output, brackets.point, landing)

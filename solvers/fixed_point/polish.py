@@ -11,7 +11,7 @@ from solvers.backends.arb import Arb
 from solvers.fixed_point.far import far_root
 from solvers.fixed_point.refine import refine
 from solvers.fixed_point.roots import Root, nothing
-from solvers.fixed_point.table import NOISELESS
+from solvers.fixed_point.lattice import NOISELESS
 from solvers.problem import PairProblem
 from solvers.solution import Outcome
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from solvers.fixed_point.halves import BACKEND, SignalHalf, rounding_of
-from solvers.fixed_point.table import LOWEST, Brackets
+from solvers.fixed_point.lattice import LOWEST
+from solvers.fixed_point.table import Brackets
 from solvers.problem import FINEST, LEVELS, TYPICAL, Evaluation, PairProblem, evaluate_levels
 from solvers.solution import Errors, Outcome
 

@@ -7,25 +7,18 @@ a first guess.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from solvers.fixed_point.halves import BACKEND, CONTINUED, EPS, SMALLEST, SignalHalf, rounding_of
+from solvers.fixed_point.lattice import Grid, memory, without_factor
 from solvers.problem import FINEST, LEVELS, Evaluation, PairProblem, evaluate_levels
 
-PER_DECADE, COARSE = 14, 6  # grid points, the latter beyond six decades
-LOWEST = 1e-7
-NOISY, NOISELESS = 1e8, 1e14
-"""Highest q_hat tabulated when v -> 0 has no finite q_hat: with perfect recovery ruled out, or not."""
-FARTHEST = 1e200  # highest q_hat looked at, by the continued law
-DECADES_APART = 2  # between grid points there
 CUBIC_STEPS = 7
-ROUGH = 0.01  # tolerance at the ends
-ROUGH_LEVELS = (2, 3)  # levels of nested averages at small v
-SMALL = (1e-10, 1e-12, 1e-30, 1e-32)  # v that tell whether q_hat stays finite as v -> 0
 THINNED = 4
 CLEAR = 4  # errors of f beyond which its sign is clear
 SPECTRAL_TOLERANCE = 1e-10  # of v from a spectral law
@@ -33,20 +26,7 @@ TABLE_TOLERANCE = 1e-4  # a sign and a first guess are all that the table is for
 SIGN_TOLERANCE = 0.03  # the same, of q_hat, where a sign is all that is asked for first
 SATURATING, DIVERGING = 1e-20, 1e-10
 """v below which an output half with averages is continued: finite at v = 0, or a power of v."""
-SILENT = 1e-13  # q_hat at the largest v below which the outputs say nothing there
 TABLE_FINEST = 6  # what that leaves uncertain has no believed sign
-
-
-@dataclass(frozen=True)
-class Grid:
-    """s = log q_hat: a table up to ``table`` points, then a continuation.  At each point of parameters:
-    output(v) at q_hat = 0 and whether it stays finite as v -> 0.
-    """
-
-    s: np.ndarray
-    table: int
-    at_zero: np.ndarray
-    saturated: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -69,134 +49,187 @@ class Brackets:
     curvature: np.ndarray
 
 
-def grid_of(problem: PairProblem, error_at_zero: float, output: Mapping[str, np.ndarray]) -> Grid:
-    """Grid of s = log q_hat that holds every solution."""
-    at_zero, small, smaller = _at_ends(problem, error_at_zero, output)
-    points = at_zero.size
-    at_zero = np.where(np.abs(at_zero) < SILENT, 0.0, at_zero)
-    at_one = np.where(small[1] > 1.5 * small[0], np.inf, small[1])
-    if not np.all(np.isfinite(at_one)):  # a noise of 1e-10 still saturates, later
-        smaller = smaller or _at(problem, output, SMALL[2:], ROUGH, ROUGH_LEVELS)
-        saturated = np.isfinite(smaller[1]) & (smaller[1] <= 1.5 * smaller[0])
-        at_one = np.where(np.isfinite(at_one) | ~saturated, at_one, smaller[1])
-    finite = at_one[np.isfinite(at_one)]
-    low = LOWEST if np.any(at_zero == 0) else 0.9 * at_zero.min()
-    unbounded = NOISELESS if _grows_like_inverse(small) or finite.size == points else NOISY
-    high = 1.2 * finite.max() if finite.size == points else FARTHEST
-    top = min(high, max(unbounded, 10 * low))
-    decades = np.log10(top / low)
-    count = max(16, int(np.ceil((PER_DECADE if decades < 6 else COARSE) * decades)))
-    s = np.linspace(np.log(low), np.log(top), count)
-    steps = int(np.ceil(np.log10(high / top) / DECADES_APART))
-    far = np.linspace(np.log(top), np.log(high), steps + 1)[1:]
-    return Grid(np.concatenate([s, far]), count, at_zero, np.isfinite(at_one))
+@dataclass(frozen=True)
+class Signal:
+    """The signal half on a grid; beyond the last q_hat that doubles take it is continued."""
+
+    half: SignalHalf
+    grid: Grid
+
+    @property
+    def problem(self) -> PairProblem:
+        """The equations."""
+        return self.half.problem
+
+    def __call__(self, index: np.ndarray) -> Evaluation:
+        """v, dv/dq_hat and the error of v at some places of the grid."""
+        inside = index < self.grid.table
+        result = Evaluation(*np.empty((3, index.size)))
+        for part, source in ((inside, self._tabulated), (~inside, self._continued)):
+            if np.any(part):
+                for target, values in zip(result, source(index[part]), strict=True):
+                    target[part] = values
+        return result
+
+    def _tabulated(self, index: np.ndarray) -> Evaluation:
+        problem, q_hat, keys = self.problem, np.exp(self.grid.s[index]), self.grid.keys
+        tolerance = SPECTRAL_TOLERANCE if problem.spectral else TABLE_TOLERANCE
+        finest = FINEST if problem.spectral or problem.nested else TABLE_FINEST
+        half = replace(self.half, last=np.inf)
+
+        def evaluate(new: list[int]) -> Evaluation:
+            return half(q_hat[new], tolerance, 0.0, (LEVELS.start, finest)).result
+
+        return Evaluation(*memory(problem, ("signal", self.name))([keys[i] for i in index], evaluate))
+
+    def _continued(self, index: np.ndarray) -> Evaluation:
+        return self.half(np.exp(self.grid.s[index]), np.inf).result
+
+    @property
+    def name(self) -> Hashable:
+        """What v depends on beside q_hat."""
+        return tuple(self.half.parameters.values())
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Where v is evaluated first: all of the table where it is a spectral law, else every few places of
+        it; and all places where v is continued.
+        """
+        index = np.arange(self.grid.s.size)
+        inside = index < self.grid.table - 2
+        return index if self.problem.spectral else index[~inside | (index % THINNED == 0)]
+
+    @cached_property
+    def everywhere(self) -> np.ndarray:
+        """V at all places, interpolated where it is not evaluated: log v in s."""
+        v, slope, error = self(self.places)
+        if self.places.size == self.grid.s.size:
+            return v
+        s, some = self.grid.s, self.places
+        return np.exp(interpolated(s, some, np.log(v), slope * np.exp(s[some]) / v, error)[0])
 
 
-def _continued(half: SignalHalf, grid: Grid, v: np.ndarray) -> SignalHalf:
-    """The signal half with the power law of the table's end beyond it."""
-    last, before = grid.s[grid.table - 1], grid.s[grid.table - 2]
-    power = np.log(v[-2] / v[-1]) / (last - before)
-    return replace(half, last=last, value=v[-1], power=float(np.nan_to_num(power, nan=1.0)))
-
-
-def _at_ends(
-    problem: PairProblem, error_at_zero: float, output: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
-    """q_hat of each point at the largest v and at two small v; also at two smaller ones where that is cheap:
-    all averages are then evaluated together.
-    """
-    every = (LEVELS.start, problem.finest)
-    if problem.nested:
-        at_zero = _at(problem, output, (error_at_zero,), ROUGH, every)[0]
-        return at_zero, _at(problem, output, SMALL[:2], ROUGH, ROUGH_LEVELS), []
-    tolerance = (ROUGH, *(np.inf for _ in SMALL))
-    at_zero, *small = _at(problem, output, (error_at_zero, *SMALL), tolerance, every)
-    return at_zero, small[:2], small[2:]
-
-
-def _at(
-    problem: PairProblem,
-    output: Mapping[str, np.ndarray],
-    errors: tuple[float, ...],
-    tolerance: Any,
-    levels: tuple[int, int],
-) -> list[np.ndarray]:
-    """q_hat of each point at some v, to the tolerance (one, or one for each v) or to 1e-13."""
-    points = len(next(iter(output.values())))
-    several = {name: np.tile(values, len(errors)) for name, values in output.items()}
-    v, allowed = np.repeat(errors, points), np.repeat(np.broadcast_to(tolerance, len(errors)), points)
-    value = evaluate_levels(problem.output, BACKEND, v, several, allowed, SILENT / ROUGH, levels).result.value
-    return list(value.reshape(-1, points))
-
-
-def _grows_like_inverse(small: list[np.ndarray]) -> bool:
-    """Whether q_hat ~ 1/v as v -> 0 at some point (noiseless real outputs): q_hat may run to any size."""
-    return bool(np.any(small[1] > 50 * small[0]))
-
-
-def tabulated(half: SignalHalf, grid: Grid) -> tuple[SignalHalf, Evaluation]:
-    """v on the grid; the half is continued beyond the last q_hat that doubles take."""
-    q_hat = np.exp(grid.s)
-    tolerance = SPECTRAL_TOLERANCE if half.problem.spectral else TABLE_TOLERANCE
-    cheap = not (half.problem.spectral or half.problem.nested)
-    levels = (LEVELS.start, TABLE_FINEST if cheap else FINEST)
-    v = half(q_hat[: grid.table], tolerance, 0.0, levels).result
+def tabulated(half: SignalHalf, grid: Grid) -> Signal:
+    """The signal half on the grid, continued with the power law of the table's end beyond it."""
+    signal = Signal(half, grid)
     if grid.table == grid.s.size:
-        return half, v
-    half = _continued(half, grid, v.value)
-    beyond = half(q_hat[grid.table :], np.inf).result
-    return half, Evaluation(*(np.concatenate([a, b]) for a, b in zip(v, beyond, strict=True)))
+        return signal
+    before, last = signal(np.array([grid.table - 2, grid.table - 1])).value
+    power = np.log(before / last) / (grid.s[grid.table - 1] - grid.s[grid.table - 2])
+    power = float(np.nan_to_num(power, nan=1.0))
+    return Signal(replace(half, last=grid.s[grid.table - 1], value=last, power=power), grid)
 
 
-def residual_table(
-    problem: PairProblem,
-    half: SignalHalf,
-    output: Mapping[str, np.ndarray],
-    grid: Grid,
-    v: Evaluation,
-    recovered: np.ndarray,
-) -> Table:
+def residual_table(signal: Signal, output: Mapping[str, np.ndarray], recovered: np.ndarray) -> Table:
     """f, df/ds and where f is beyond its error, of shape (points, grid).
 
-    A sign is all that most of the table is for.  Where the halves are nested averages, f is evaluated at each
-    ``THINNED``-th place first, roughly, interpolated between, and evaluated better where that leaves the sign
-    uncertain, and beside its changes.
+    A sign is all that most of the table is for.  Unless v is a spectral law, known everywhere, f is evaluated
+    at some of the places first, roughly where the output half is a nested average, interpolated between, and
+    evaluated better where that leaves the sign uncertain, and beside its changes.
     """
+    grid, v = signal.grid, signal.everywhere
     points = len(next(iter(output.values())))
     table = Table(*(np.empty((points, grid.s.size), dtype=kind) for kind in (float, float, bool)))
     for p in range(points):
-        mine = {name: values[p] for name, values in output.items()}
-        resolved = SATURATING if grid.saturated[p] else DIVERGING
-
-        def residual(
-            index: np.ndarray, rough: Any = None, mine: Any = mine, resolved: float = resolved
-        ) -> Any:
-            here = Evaluation(*(a[index] for a in v))
-            outer = _output_table(problem, here.value, mine, resolved, rough)
-            return _residual(problem, grid, index, here, outer)
-
-        if problem.nested:
-            some = _thinned(grid, v.value, resolved)
-            # an error that is a small part of q_hat leaves the sign clear, be the value large or small
-            f, slope, noise = residual(some, SIGN_TOLERANCE * np.minimum(np.exp(grid.s[some]), 1.0))
+        outer = Output(signal, {name: values[p] for name, values in output.items()}, bool(grid.saturated[p]))
+        some = outer.places(v)
+        f, slope, noise = _residual(signal, outer, some, fine=False)
+        if some.size < grid.s.size:
             f, slope, noise = interpolated(grid.s, some, f, slope, noise)
-            unsure = np.flatnonzero(_to_refine(f, noise) & (v.value >= resolved))
+            unsure = np.flatnonzero(_to_refine(f, noise) & (v >= outer.resolved))
             if unsure.size:
-                fine = TABLE_TOLERANCE * np.minimum(10 * np.exp(grid.s[unsure]), 1.0)
-                f[unsure], slope[unsure], noise[unsure] = residual(unsure, fine)
-        else:
-            f, slope, noise = residual(np.arange(grid.s.size))
+                f[unsure], slope[unsure], noise[unsure] = _residual(signal, outer, unsure, fine=True)
         table.f[p], table.slope[p] = f, slope
-        table.believed[p] = _believed(grid, p, v.value, f, noise, bool(recovered[p]))
+        table.believed[p] = _believed(grid, p, v, f, noise, bool(recovered[p]))
     return table
 
 
+@dataclass(frozen=True)
+class Output:
+    """q_hat = output(v) on a grid at one set of parameters, down to any v.
+
+    A quadrature cannot follow steps of width sqrt(v) to any v: below ``resolved`` it is continued by the
+    power of v that it has there.  A closed form needs no such help.
+    """
+
+    signal: Signal
+    parameters: Mapping[str, float]
+    saturated: bool
+
+    @property
+    def resolved(self) -> float:
+        """The v below which it is continued."""
+        return SATURATING if self.saturated else DIVERGING
+
+    def places(self, v: np.ndarray) -> np.ndarray:
+        """Where f is evaluated first: where v is, and at all places where a half is continued."""
+        if self.signal.problem.spectral:
+            return self.signal.places
+        index = np.arange(v.size)
+        return index[(v < self.resolved) | np.isin(index, self.signal.places)]
+
+    def __call__(self, index: np.ndarray, v: np.ndarray, *, fine: bool) -> Evaluation:
+        """Output(v) at some places of the grid, to the tolerance of a sign or of a first guess."""
+        near = v >= self.resolved
+        evaluate = self._rough if self.signal.problem.nested else self._remembered
+        result = Evaluation(*np.full((3, v.size), np.nan))
+        if np.any(near):
+            for target, source in zip(result, evaluate(index[near], v[near], fine), strict=True):
+                target[near] = source
+        if np.all(near):
+            return result
+        if not np.any(result.error[near] > 0):
+            for target, source in zip(result, evaluate(index[~near], v[~near], fine), strict=True):
+                target[~near] = source
+            return result
+        last = np.flatnonzero(near)[np.argmin(v[near])]
+        with np.errstate(all="ignore"):
+            power = result.slope[last] * v[last] / result.value[last]
+            beyond = result.value[last] * (v[~near] / v[last]) ** power
+            result.value[~near], result.slope[~near] = beyond, power * beyond / v[~near]
+        result.error[~near] = CONTINUED * np.abs(beyond)
+        return result
+
+    def _rough(self, index: np.ndarray, v: np.ndarray, fine: bool) -> Evaluation:
+        """Nested averages: an error that is a small part of q_hat leaves the sign clear, be the value large
+        or small; what is beyond is continued from the last one.
+        """
+        q_hat = np.exp(self.signal.grid.s[index])
+        if fine:
+            tolerance = TABLE_TOLERANCE * np.minimum(10 * q_hat, 1.0)
+        else:
+            tolerance = SIGN_TOLERANCE * np.minimum(q_hat, 1.0)
+        tolerance = np.where(v == v.min(), np.minimum(tolerance, TABLE_TOLERANCE), tolerance)
+        return self._evaluated(self.parameters, v, tolerance, 1.0)
+
+    def _remembered(self, index: np.ndarray, v: np.ndarray, fine: bool) -> Evaluation:
+        """Other halves, relative to small values where a sign hangs on it; without their factor."""
+        rest, factor = without_factor(self.signal.problem, self.parameters)
+        keys = self.signal.grid.keys
+        name = ("output", self.signal.name, tuple(map(float, rest.values())), fine)
+
+        def evaluate(new: list[int]) -> Evaluation:
+            return self._evaluated(rest, v[new], TABLE_TOLERANCE, 0.0 if fine else 0.1)
+
+        rows = memory(self.signal.problem, name)([keys[i] for i in index], evaluate)
+        return Evaluation(*(factor * rows))
+
+    def _evaluated(
+        self, parameters: Mapping[str, float], v: np.ndarray, tolerance: Any, floor: float
+    ) -> Evaluation:
+        problem, levels = self.signal.problem, (LEVELS.start, TABLE_FINEST)
+        mine = {name: np.full(v.size, value) for name, value in parameters.items()}
+        return evaluate_levels(problem.output, BACKEND, v, mine, tolerance, floor, levels).result
+
+
 def _residual(
-    problem: PairProblem, grid: Grid, index: np.ndarray, v: Evaluation, outer: Evaluation
+    signal: Signal, output: Output, index: np.ndarray, *, fine: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """f, df/ds and the error of f at some places of the grid."""
-    s, q_hat = grid.s[index], np.exp(grid.s[index])
-    rounding = np.where(index < grid.table, rounding_of(problem, q_hat, v.value), 0.0)
+    v = signal(index)
+    outer = output(index, v.value, fine=fine)
+    s, q_hat = signal.grid.s[index], np.exp(signal.grid.s[index])
+    rounding = np.where(index < signal.grid.table, rounding_of(signal.problem, q_hat, v.value), 0.0)
     with np.errstate(all="ignore"):
         passed = np.abs(outer.slope / outer.value)
         f = np.log(outer.value) - s
@@ -251,55 +284,6 @@ def _believed(
     if recovered:
         believed &= (np.exp(grid.s) < 1e8) | (np.abs(f) > 1e-4)
     return believed
-
-
-def _thinned(grid: Grid, v: np.ndarray, resolved: float) -> np.ndarray:
-    """Every few places of the table, and all of those where v or the output half is continued."""
-    index = np.arange(grid.s.size)
-    inside = (index < grid.table - 2) & (v >= resolved)
-    return index[~inside | (index % THINNED == 0)]
-
-
-def _output_table(
-    problem: PairProblem,
-    v: np.ndarray,
-    parameters: Mapping[str, float],
-    resolved: float,
-    rough: np.ndarray | None = None,
-) -> Evaluation:
-    """q_hat = output(v) down to any v, to the tolerance of a table or to ``rough`` ones of their own.
-
-    A quadrature cannot follow steps of width sqrt(v) to any v: below ``resolved`` it is continued by the
-    power of v that it has there.  A closed form needs no such help.
-    """
-    near = v >= resolved
-
-    def at(index: np.ndarray) -> Evaluation:
-        some, levels = v[index], (LEVELS.start, TABLE_FINEST)
-        mine = {name: np.full(some.size, value) for name, value in parameters.items()}
-        if rough is None:
-            tolerance, floor = TABLE_TOLERANCE, 0.1
-        else:  # what is beyond is continued from the last one
-            tolerance, floor = np.where(some == v[near].min(), TABLE_TOLERANCE, rough[index]), 1.0
-        return evaluate_levels(problem.output, BACKEND, some, mine, tolerance, floor, levels).result
-
-    result = Evaluation(*(np.full(v.shape, np.nan) for _ in range(3)))
-    if np.any(near):
-        for target, source in zip(result, at(near), strict=True):
-            target[near] = source
-    if np.all(near):
-        return result
-    if not np.any(result.error[near] > 0):
-        for target, source in zip(result, at(~near), strict=True):
-            target[~near] = source
-        return result
-    last = np.flatnonzero(near)[np.argmin(v[near])]
-    with np.errstate(all="ignore"):
-        power = result.slope[last] * v[last] / result.value[last]
-        beyond = result.value[last] * (v[~near] / v[last]) ** power
-        result.value[~near], result.slope[~near] = beyond, power * beyond / v[~near]
-    result.error[~near] = CONTINUED * np.abs(beyond)
-    return result
 
 
 def brackets_of(grid: np.ndarray, table: Table) -> Brackets:

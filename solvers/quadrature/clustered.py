@@ -113,46 +113,47 @@ def cluster(
     the resolution so far, change nothing; a switch outside the line counts with its distance from it.
     """
     centre0, width0 = base
-    low, high = ends
-    floor = 10.0 ** -(backend.digits + 1)
     centres: list[Array] = []
     widths: list[Array] = []
-
-    def pull_back(t: Array) -> Array:
-        u = backend.asinh((t - centre0) / width0)
-        for c, w in zip(centres, widths, strict=True):
-            u = backend.asinh(backend.sinh(u - c) / w)
-        return u
-
-    one = 0 * centre0 + 1
-    for raw_centre, raw_width in switches:
-        where, size = backend.to_float(raw_centre), backend.to_float(raw_width)
-        usable = np.isfinite(where) & np.isfinite(size)
-        beyond = np.maximum(backend.to_float(low) - where, where - backend.to_float(high))
-        usable &= beyond < backend.to_float(high - low)
-        if not np.any(usable):
-            continue
-        centre = np.where(usable, raw_centre, centre0)
-        centre = np.where(where < backend.to_float(low), low, centre)
-        centre = np.where(where > backend.to_float(high), high, centre)
-        centre = np.where(usable, centre, centre0)
-        size = np.where(usable, size, np.inf)
-        size = np.hypot(RESOLUTION * size, np.where(usable, np.maximum(beyond, 0.0), 0.0))
-        u = backend.asinh((centre - centre0) / width0)
-        slope = width0 * backend.cosh(u)
-        for c, w in zip(centres, widths, strict=True):
-            u = backend.asinh(backend.sinh(u - c) / w)
-            spread = w * backend.sinh(u)
-            slope = slope * w * backend.cosh(u) / backend.sqrt(1 + spread * spread)
+    if switches:
+        places, sizes = _on_the_line(backend, switches, centre0, ends)
         scale = backend.to_float(width0)
-        least = (
-            np.where(size == 0, floor, floor * floor) * scale
-        )  # at 0 even a width below the rounding counts
-        omega = np.maximum(size, least) / backend.to_float(slope)
-        active = omega < 0.9
-        if not np.any(active):
-            continue
-        centres.append(np.where(active, u, 0 * one))
-        widths.append(as_numbers(backend, np.where(active, omega, 1.0)))
-    bounds = [np.array(backend.to_float(pull_back(end)), dtype=float) for end in ends]
-    return Clustering(centre0, width0, tuple(centres), tuple(widths), bounds[0], bounds[1])
+        floor = 10.0 ** -(backend.digits + 1)
+        # at 0 even a width below the rounding counts
+        sizes = np.maximum(sizes, np.where(sizes == 0, floor, floor * floor) * scale)
+        for place, size in zip(places, sizes, strict=True):
+            if not np.isfinite(size).any():
+                continue
+            t = (place - centre0) / width0
+            slope = width0 * backend.sqrt(1 + t * t)
+            u = backend.asinh(t)
+            for c, w in zip(centres, widths, strict=True):
+                z = backend.sinh(u - c)
+                slope = slope * backend.sqrt((w * w + z * z) / (1 + z * z))
+                u = backend.asinh(z / w)
+            omega = size / backend.to_float(slope)
+            active = omega < 0.9
+            if active.any():
+                centres.append(np.where(active, u, 0 * u))
+                widths.append(as_numbers(backend, np.where(active, omega, 1.0)))
+    u = backend.asinh((np.array(ends) - centre0) / width0)
+    for c, w in zip(centres, widths, strict=True):
+        u = backend.asinh(backend.sinh(u - c) / w)
+    low, high = np.array(backend.to_float(u), dtype=float)
+    return Clustering(centre0, width0, tuple(centres), tuple(widths), low, high)
+
+
+def _on_the_line(
+    backend: Any, switches: list[tuple[Array, Array]], nowhere: Array, ends: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """Centres between the ends and widths (float64), of shape (switches, batch); where there is no switch the
+    width is infinite.
+    """
+    centres = np.array([c for c, _ in switches])
+    where, size = backend.to_float(centres), backend.to_float(np.array([w for _, w in switches]))
+    low, high = (backend.to_float(end) for end in ends)
+    beyond = np.maximum(low - where, where - high)
+    usable = np.isfinite(where) & np.isfinite(size) & (beyond < high - low)
+    inside = np.where(where < low, ends[0], np.where(where > high, ends[1], centres))
+    distance = np.hypot(RESOLUTION * size, np.maximum(beyond, 0.0))
+    return np.where(usable, inside, nowhere), np.where(usable, distance, np.inf)

@@ -55,14 +55,14 @@ def _far_switches(backend: Any, pairs: list[tuple[Any, Any]], reach: Any) -> tup
     A body may live there alone: the average of sech^2 over N(a, a) comes from 0, sqrt(a) deviations away.
     """
     ends = backend.to_float(reach)
-    below, above = np.zeros(ends.shape), np.zeros(ends.shape)
-    for centre, width in pairs:
-        where, size = backend.to_float(centre), np.abs(backend.to_float(width))
-        edge = np.minimum(np.abs(where) + 10 * size + 3, FARTHEST)
-        usable = np.isfinite(edge) & (np.abs(where) < FARTHEST) & (edge > ends)
-        below = np.maximum(below, np.where(usable & (where < 0), edge, 0.0))
-        above = np.maximum(above, np.where(usable & (where > 0), edge, 0.0))
-    return below, above
+    if not pairs:
+        return np.zeros(ends.shape), np.zeros(ends.shape)
+    where = backend.to_float(np.array([centre for centre, _ in pairs]))
+    size = np.abs(backend.to_float(np.array([width for _, width in pairs])))
+    distance = np.abs(where)
+    edge = np.minimum(distance + 10 * size + 3, FARTHEST)
+    far = np.where((distance < FARTHEST) & (edge > ends), edge, 0.0)  # nothing of nan
+    return np.where(where < 0, far, 0.0).max(axis=0), np.where(where > 0, far, 0.0).max(axis=0)
 
 
 @dataclass(frozen=True)

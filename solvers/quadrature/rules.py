@@ -58,6 +58,7 @@ def double_exponential(backend: Any, level: int) -> Rule:
     return Rule(left, right, weights)
 
 
+@lru_cache(maxsize=64)
 def gaussian_reach(backend: Any) -> float:
     """Beyond how many standard deviations a Gaussian is below the backend's digits, two to spare."""
     return float(np.sqrt(2 * (backend.digits + 2) * np.log(10)) + 1)
