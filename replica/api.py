@@ -1,4 +1,9 @@
-"""solve: from a model and its control parameters to numbers; ``sweep`` is in replica/sweeping.py."""
+"""solve: from a model and its control parameters to numbers; ``sweep`` is in replica/sweeping.py.
+
+A solution has its unknowns and, computed when they are asked for by name, the observables that the model
+states; a sweep has the unknowns and the observables that its caller names, such as
+``observables=("generalisation_error",)``.
+"""
 
 from __future__ import annotations
 

@@ -1,16 +1,17 @@
 """The finished points of a sweep on disk, so that a sweep that was killed goes on where it was.
 
-A text file of JSON lines. The first says what was solved (model, channel, prior, start and the version of the
-library); every other line is one group of points that was solved together, with exact parameters as text and
-numbers that read back to the same double. A group is one line, so a line cut by a kill loses a whole group
-and no group is ever half there: the points computed again are computed exactly as before. Only JSON is read.
+A text file of JSON lines. The first says what was solved (the model and its statement, start and the version
+of the library); every other line is one group of points that was solved together, with exact parameters as
+text and numbers that read back to the same double; a later line of the same point holds more observables. A
+group is one line, so a line cut by a kill loses a whole group and no group is ever half there: the points
+computed again are computed exactly as before. Only JSON is read.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
@@ -26,15 +27,28 @@ Key = tuple[tuple[str, Fraction], ...]
 class Row(NamedTuple):
     """What a sweep keeps of a point; the numbers are doubles and may be infinite or nan."""
 
-    mmse: float
-    q_hat: float
+    values: Mapping[str, float | None]
+    """Unknowns and observables, none where the solve failed; None for an observable that is not defined at
+    the point, nan for one that did not converge.
+    """
     free_entropy: float
     residual: float
     error: float
     outcome: Outcome
 
+    def lacks(self, names: Iterable[str]) -> bool:
+        """Whether there is a solution, and an observable of it still to be computed."""
+        return self.outcome.converged and not self.values.keys() >= set(names)
 
-_NUMBERS = Row._fields[:-1]
+    def numbers(self) -> dict[str, float]:
+        """The values that are defined, and the free entropy."""
+        known = {name: x for name, x in self.values.items() if x is not None}
+        return known | {"free_entropy": self.free_entropy}
+
+
+_NUMBERS = ("free_entropy", "residual", "error")
+SHOWN = 80
+"""Characters of a statement in a complaint."""
 
 
 def key_of(params: Mapping[str, Fraction]) -> Key:
@@ -63,8 +77,7 @@ class Checkpoint:
         self._header = {
             "file": "checkpoint of replica sweep",
             "model": model.name,
-            "channel": repr(getattr(model, "channel", None)),
-            "prior": repr(getattr(model, "prior", None)),
+            "statement": repr(model),
             "start": start,
             "version": version("replica-calculator"),
         }
@@ -118,9 +131,10 @@ class Checkpoint:
             raise InputError(f"{str(self.path)!r} is not the checkpoint of a sweep") from None
         for name, value in self._header.items():
             if found.get(name) != value:
-                other = " ".join(str(found.get(name)).split())[:80]
+                other = " ".join(str(found.get(name)).split())[:SHOWN]
                 raise InputError(
-                    f"the checkpoint {str(self.path)!r} is of {name} {other}, not {value}; give another file"
+                    f"the checkpoint {str(self.path)!r} is of {name} {other}, not {value[:SHOWN]}; "
+                    "give another file"
                 )
 
 
@@ -130,14 +144,19 @@ def _line(data: Any) -> bytes:
 
 def _plain(row: Row) -> dict[str, Any]:
     """JSON has no infinities: numbers that are not finite become text."""
-    values = {name: float(getattr(row, name)) for name in _NUMBERS}
     return {
-        **{name: x if math.isfinite(x) else repr(x) for name, x in values.items()},
+        "values": {name: _number(x) for name, x in row.values.items()},
+        **{name: _number(getattr(row, name)) for name in _NUMBERS},
         "outcome": row.outcome.name,
     }
 
 
+def _number(x: float | None) -> float | str | None:
+    return x if x is None or math.isfinite(x) else repr(x)
+
+
 def _read_point(data: Any) -> tuple[Key, Row]:
     params = {str(name): parse_number(text, name) for name, text in data["params"].items()}
+    values = {str(name): None if x is None else float(x) for name, x in data["values"].items()}
     numbers = {name: float(data[name]) for name in _NUMBERS}
-    return key_of(params), Row(**numbers, outcome=Outcome[data["outcome"]])
+    return key_of(params), Row(values, **numbers, outcome=Outcome[data["outcome"]])

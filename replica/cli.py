@@ -87,6 +87,11 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", metavar="FILE.nc", type=Path, required=True, help="the NetCDF file to write")
     sub.add_argument("--force", action="store_true", help="overwrite the file")
     sub.add_argument(
+        "--observables",
+        metavar="NAME,NAME",
+        help="what else to write, as generalisation_error,mutual_information",
+    )
+    sub.add_argument(
         "--checkpoint",
         metavar="FILE.jsonl",
         type=Path,
@@ -244,9 +249,11 @@ def _sweep(arguments: argparse.Namespace) -> None:
     from replica.cli_progress import progress_bar
 
     path = cli_output.writable(arguments.out, cli_output.DATASET_SUFFIXES, overwrite=arguments.force)
-    kept_in: dict[str, Path] = {}
+    options: dict[str, Any] = {}
+    if arguments.observables is not None:
+        options["observables"] = arguments.observables.split(",")
     if arguments.checkpoint:
-        kept_in["checkpoint"] = cli_output.writable(arguments.checkpoint, cli_output.CHECKPOINT_SUFFIXES)
+        options["checkpoint"] = cli_output.writable(arguments.checkpoint, cli_output.CHECKPOINT_SUFFIXES)
     model, given = _build(arguments)
     check_names(model.control_parameters, given)
     values: dict[str, Any] = {}
@@ -262,7 +269,7 @@ def _sweep(arguments: argparse.Namespace) -> None:
     from replica import sweep
 
     with progress_bar(f"sweep {arguments.model}") as progress:
-        dataset = sweep(model, progress=progress, **kept_in, **values)
+        dataset = sweep(model, progress=progress, **options, **values)
     interrupted = bool(dataset.attrs.get("interrupted"))
     kept = dataset.attrs.get("computed", 0)
     if interrupted and not kept:

@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from replica import described
 from solvers.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,16 +40,7 @@ def writable(path: Path, suffixes: tuple[str, ...], *, overwrite: bool = True) -
 
 
 OBSERVABLES = {
-    "generalisation_error": "error of the best prediction of a new output",
-    "gibbs_error": "error of a prediction drawn from the posterior",
-    "field_mmse": "square error of the fields at the training samples",
-    "training_error": "square error of the fit at the training samples",
-    "training_loss": "loss per training sample, without a penalty; else -log P(y|h), in nats",
-    "log_loss": "-log of the probability given to a new output, in nats",
-    "mutual_information": "between signal and outputs, in the units of the free entropy, in nats",
-    "matrix_mmse": "square error of the matrix per entry",
-    "mse": "square error of the weights per coordinate",
-    "active_fraction": "share of the weights that are not zero",
+    **{name: known.description for name, known in described.OBSERVABLES.items()},
     "free_entropy": "log of the evidence per coordinate, in nats",
 }
 """What the observables are, in a line each."""

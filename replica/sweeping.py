@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from replica.ansatz import FullRSB
 from replica.checkpoint import Checkpoint, Row, key_of
+from replica.lowering.observed_points import observed_at
 from replica.lowering.problem import pair_problem
-from replica.parameters import check_names, parse_number, validate, with_given
+from replica.parameters import check_names, parse_number, unknown, validate, with_given
+from replica.sweep_table import dataset
 from solvers.backends.float64 import Float64
 from solvers.errors import InputError
 from solvers.fixed_point.pair import POLISH_DIGITS, STARTS, PointResult, solve_points
 from solvers.problem import PairProblem
+from solvers.solution import Outcome
 
 Progress = Callable[[int, int], None]
+Point = Mapping[str, Fraction]
 GROUP = 256
 
 
 def sweep(
     model: Any,
     *,
+    observables: str | Iterable[str] = (),
     start: str | None = None,
     progress: Progress | None = None,
     executor: Any = None,
@@ -33,21 +39,31 @@ def sweep(
 ) -> Any:
     """Solve on a grid, in double precision.
 
-    Every parameter given as a sequence is a dimension, in the order given. Returns an ``xarray.Dataset``
-    with variables mmse, q, q_hat,
-    free_entropy, residual, error and outcome (its sentence). A point that did not converge holds nan and
-    says so.
+    Every parameter given as a sequence is a dimension, in the order given. Returns an ``xarray.Dataset`` with
+    a variable for each unknown (mmse, q and q_hat where they reduce to one pair) and for each of the
+    ``observables`` named, of those that ``model.observables`` states, then free_entropy, residual, error and
+    outcome (its sentence); each says what it is and its units in ``attrs``.  A point that did not converge
+    holds nan and says so.  Where an observable alone has no number, the outcome says that too.  Models of
+    several unknowns compute all their observables with a solution, and the table has them all.
 
     ``progress(done, total)`` is called as points finish; ``executor`` is any ``concurrent.futures.Executor``.
     An interruption keeps what is computed: the dataset is returned with ``attrs["interrupted"]`` true.
     ``checkpoint`` names a file of JSON lines: finished points are appended to it, and points that it holds
     are not computed again, so that the same call goes on after an interruption or a kill and returns the same
-    dataset.
+    dataset.  Observables may be added in a later call: only they are computed then.
 
     Raises
     ------
     InputError
-        As ``solve``; an empty sequence; a checkpoint of another model, start or version of the library.
+        As ``solve``; an empty sequence; an observable that the model does not state anywhere on the grid; a
+        checkpoint of another model, start or version of the library.
+
+    >>> from replica.models import SpikedMatrix
+    >>> table = sweep(SpikedMatrix(), lam=[2, 3], observables="matrix_mmse")
+    >>> table["matrix_mmse"].values.round(6)
+    array([0.617523, 0.310715])
+    >>> table["matrix_mmse"].attrs["description"]
+    'square error of the matrix per entry'
     """
     chosen_start = start_named(start, model)
     model = with_given(model, params)
@@ -56,131 +72,117 @@ def sweep(
     dims = [name for name, value in params.items() if _is_sequence(value)]
     grid = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     grid = [validate(model.control_parameters, point) for point in grid]
-    if model.solver != "pair":
-        if checkpoint is not None:
-            raise InputError("a checkpoint is kept for models of one overlap only: leave it out")
-        return _sweep_points(model, axes, dims, grid, chosen_start, progress, executor)
+    names = _observables_named(observables, model, grid)
     saved = Checkpoint(checkpoint, model, chosen_start) if checkpoint is not None else None
     rows: list[Row | None] = [saved.rows.get(key_of(point)) if saved else None for point in grid]
-    missing = [[i for i in members if rows[i] is None] for members in _groups(model, grid)]
-    groups = [members for members in missing if members]
-    total, done = len(grid), len(grid) - sum(map(len, groups))
-    tasks = [
-        (model.at(grid[members[0]]), [model.canonical(grid[i]) for i in members], chosen_start)
-        for members in groups
-    ]
+    tasks = list(_tasks(model, grid, rows, chosen_start, names))
+    total, done = len(grid), len(grid) - sum(len(task.members) for task in tasks)
     interrupted = False
     try:
         if progress and done:
             progress(done, total)
-        outputs = (executor.map if executor else map)(solve_group, *zip(*tasks, strict=True)) if tasks else ()
-        for members, found in zip(groups, outputs, strict=True):
-            solved = [_row(point) for point in found]
+        for task, solved in zip(tasks, (executor.map if executor else map)(_carried_out, tasks), strict=True):
             if saved:
-                saved.add([grid[i] for i in members], solved)
-            for i, row in zip(members, solved, strict=True):
+                saved.add(task.points, solved)
+            for i, row in zip(task.members, solved, strict=True):
                 rows[i] = row
-            done += len(members)
+            done += len(solved)
             if progress:
                 progress(done, total)
     except KeyboardInterrupt:
         interrupted = True
-    seconds = [second_moment(pair_problem(model.at(point)), model.canonical(point)) for point in grid]
-    return _dataset(model, axes, dims, rows, seconds, interrupted)
+    return dataset(model, axes, dims, rows, names, interrupted)
 
 
-def _dataset(
-    model: Any,
-    axes: Mapping[str, Sequence[Fraction]],
-    dims: Sequence[str],
-    rows: Sequence[Row | None],
-    seconds: Sequence[float],
-    interrupted: bool,
-) -> Any:
-    """The rows as a labelled table; nan where there is no solution, beside the outcome that says why."""
-    import xarray as xr
+def _observables_named(named: str | Iterable[str], model: Any, grid: Sequence[Point]) -> tuple[str, ...]:
+    """The names, each once, if the model states them at some point of the grid."""
+    names = tuple(dict.fromkeys([named] if isinstance(named, str) else named))
+    allowed: dict[str, None] = {}
+    for point in grid:
+        if set(names) <= set(allowed):
+            break
+        allowed |= dict.fromkeys(_stated(model, point))
+    for name in names:
+        if name not in allowed:
+            raise InputError(unknown("observable", str(name), list(allowed)))
+    return names
 
-    shape = [len(axes[name]) for name in dims]
-    coordinates = {
-        name: ([name], [float(x) for x in axes[name]]) if name in dims else float(axes[name][0])
-        for name in axes
-    }
 
-    def variable(read: Callable[[Row], float]) -> tuple[Sequence[str], Any]:
-        flat = [read(row) if row is not None and row.outcome.converged else np.nan for row in rows]
-        return dims, np.array(flat).reshape(shape)
+def _stated(model: Any, point: Point) -> Iterable[str]:
+    """What the model says of a solution at this point, beside the unknowns."""
+    if model.solver == "pair":
+        special = model.at(point)
+        return special.observables(special.canonical(point))
+    if model.solver == "volume":
+        return "entropy", *model.observables(point)
+    if model.solver in ("levels", "condensed") and point["T"] == 0:
+        full = model.solver == "levels" and isinstance(model.ansatz, FullRSB)
+        return dict.fromkeys(("f", "energy")) | ({} if full else model.ground_state().observables())
+    return model.observables()
 
-    mmse = variable(lambda row: row.mmse)
-    outcomes = np.array([row.outcome.value if row else "not computed: interrupted" for row in rows])
-    return xr.Dataset(
-        {
-            "mmse": mmse,
-            "q": (dims, np.reshape(seconds, shape) - mmse[1]),
-            "q_hat": variable(lambda row: row.q_hat),
-            "free_entropy": variable(lambda row: row.free_entropy),
-            "residual": variable(lambda row: row.residual),
-            "error": variable(lambda row: row.error),
-            "outcome": (dims, outcomes.reshape(shape)),
-        },
-        coords=coordinates,
-        attrs={
-            "model": model.name,
-            "reference": model.reference,
-            "interrupted": int(interrupted),
-            "computed": sum(row is not None for row in rows),
-        },
+
+class Task(NamedTuple):
+    """Points to be solved together, by one worker."""
+
+    model: Any
+    members: list[int]
+    """Places in the grid."""
+    points: list[Point]
+    start: str
+    names: tuple[str, ...]
+    rows: list[Row | None]
+    """What a checkpoint has of them, without all the observables; None: still to be solved."""
+
+
+def _tasks(
+    model: Any, grid: Sequence[Point], rows: Sequence[Row | None], start: str, names: tuple[str, ...]
+) -> Iterable[Task]:
+    """What is not yet computed: points that share the parameters of the signal together."""
+    pair = model.solver == "pair"
+    for members in _groups(model, grid) if pair else ([i] for i in range(len(grid))):
+        some = [i for i in members if (row := rows[i]) is None or (pair and row.lacks(names))]
+        if some:
+            yield Task(model, some, [grid[i] for i in some], start, names, [rows[i] for i in some])
+
+
+def _carried_out(task: Task) -> list[Row]:
+    """The rows of a task; a module-level function, so that it travels to worker processes."""
+    if task.model.solver != "pair":
+        return [_row(solve_one(task.model, point, task.start)) for point in task.points]
+    model = task.model.at(task.points[0])
+    points = [task.model.canonical(point) for point in task.points]
+    missing = [point for point, row in zip(points, task.rows, strict=True) if row is None]
+    solved = iter(_pair_rows(model, missing, solve_group(model, missing, task.start)) if missing else ())
+    rows = [next(solved) if row is None else row for row in task.rows]
+    believed = [i for i, row in enumerate(rows) if row.lacks(task.names)]
+    found = observed_at(
+        model,
+        [points[i] for i in believed],
+        [rows[i].numbers() for i in believed],
+        [rows[i].outcome is Outcome.PERFECT_RECOVERY for i in believed],
+        task.names,
     )
+    for i, values in zip(believed, found, strict=True):
+        rows[i] = rows[i]._replace(values={**rows[i].values, **dict.fromkeys(task.names), **values})
+    return rows
 
 
-def _sweep_points(
-    model: Any,
-    axes: Mapping[str, Sequence[Fraction]],
-    dims: Sequence[str],
-    grid: Sequence[dict[str, Fraction]],
-    start: str,
-    progress: Progress | None,
-    executor: Any,
-) -> Any:
-    """The same table for models of several unknowns, point by point; a variable for each value."""
-    import xarray as xr
+def _pair_rows(model: Any, points: Sequence[Point], found: Sequence[PointResult]) -> list[Row]:
+    """The solutions of points that share the parameters of the signal."""
+    second = second_moment(pair_problem(model), points[0])
+    rows = []
+    for root in (point.chosen for point in found):
+        v, converged = float(root.v), root.outcome.converged
+        values = {"mmse": v, "q": second - v, "q_hat": float(root.q_hat)} if converged else {}
+        numbers = float(root.free_entropy), float(root.residual), float(root.errors.total)
+        rows.append(Row(values, *numbers, root.outcome))
+    return rows
 
-    solved: list[Any] = []
-    try:
-        for solution in (executor.map if executor else map)(
-            solve_one, [model] * len(grid), grid, [start] * len(grid)
-        ):
-            solved.append(solution)
-            if progress:
-                progress(len(solved), len(grid))
-    except KeyboardInterrupt:
-        pass
-    names = list(dict.fromkeys(name for s in solved for name in s.values))
-    shape = [len(axes[name]) for name in dims]
-    missing = [None] * (len(grid) - len(solved))
 
-    def variable(read: Callable[[Any], float]) -> tuple[Sequence[str], Any]:
-        flat = [read(s) if s is not None and s.outcome.converged else np.nan for s in (*solved, *missing)]
-        return dims, np.array(flat, dtype=float).reshape(shape)
-
-    outcomes = [s.outcome.value for s in solved] + ["not computed: interrupted"] * len(missing)
-    data: dict[str, Any] = {name: variable(lambda s, n=name: s.values.get(n, np.nan)) for name in names}
-    data["free_entropy"] = variable(lambda s: s.free_entropy)
-    data["residual"] = variable(lambda s: s.residual)
-    data["error"] = variable(lambda s: s.errors.total)
-    data["outcome"] = (dims, np.array(outcomes).reshape(shape))
-    return xr.Dataset(
-        data,
-        coords={
-            name: ([name], [float(x) for x in axes[name]]) if name in dims else float(axes[name][0])
-            for name in axes
-        },
-        attrs={
-            "model": model.name,
-            "reference": model.reference,
-            "interrupted": int(bool(missing)),
-            "computed": len(solved),
-        },
-    )
+def _row(solution: Any) -> Row:
+    values = {name: float(x) for name, x in solution.values.items() if solution.outcome.converged}
+    numbers = float(solution.free_entropy), float(solution.residual), float(solution.errors.total)
+    return Row(values, *numbers, solution.outcome)
 
 
 def solve_one(
@@ -241,19 +243,7 @@ def second_moment(problem: PairProblem, canonical: Mapping[str, Fraction]) -> fl
     return float(problem.second_moment(Float64(), signal))
 
 
-def _row(point: PointResult) -> Row:
-    root = point.chosen
-    return Row(
-        float(root.v),
-        float(root.q_hat),
-        float(root.free_entropy),
-        float(root.residual),
-        float(root.errors.total),
-        root.outcome,
-    )
-
-
-def _groups(model: Any, grid: Sequence[dict[str, Fraction]]) -> list[list[int]]:
+def _groups(model: Any, grid: Sequence[Point]) -> list[list[int]]:
     """Points that share the parameters of the signal, in pieces small enough to show progress."""
     groups: dict[Any, list[int]] = {}
     for i, point in enumerate(grid):

@@ -144,10 +144,14 @@ def refuse(path, message, model=BSR, **options):
 def test_a_file_of_another_model_is_refused(tmp_path):
     path = tmp_path / "points.jsonl"
     sweep(BSR, checkpoint=path, alpha=0.3, beta=1, rho=0.2, delta=0.1)
-    refuse(path, r"is of channel GaussianNoise\(\), not", model=build("bsr", {"channel": "sign"}))
+    refuse(
+        path,
+        r"is of statement Bilinear.*GaussianNoise\(\)\), not .*Sign",
+        model=build("bsr", {"channel": "sign"}),
+    )
     refuse(path, "is of start global, not informed", delta=0.1, start="informed")
     header, points = path.read_bytes().splitlines(keepends=True)
-    for name in ("model", "prior", "version"):
+    for name in ("model", "statement", "version"):
         path.write_bytes(json.dumps({**json.loads(header), name: "other\nline"}).encode() + b"\n" + points)
         refuse(path, f"is of {name} ", delta=0.1)
     path.write_bytes(header + b"{}\n" + points)
@@ -180,7 +184,7 @@ def test_the_command_line_goes_on(tmp_path, capsys, monkeypatch, solved):
     assert (
         cli.main([*words[:-1], "channel=sign", "--out", str(out), "--force", "--checkpoint", str(path)]) == 2
     )
-    assert "is of channel" in capsys.readouterr().err
+    assert "is of statement" in capsys.readouterr().err
     assert cli.main([*words, "--out", str(out), "--force", "--checkpoint", str(tmp_path / "x.txt")]) == 2
     assert "must end in .jsonl" in capsys.readouterr().err
 
