@@ -110,6 +110,10 @@ TYPICAL, FINEST = 5, 9
 """Levels at which most averages have the digits of a double, and beyond which one has nothing to gain."""
 
 
+FOUND = 1e-3
+"""Relative error beyond which an average has not found its body yet: no error of rounding."""
+
+
 class Batch(NamedTuple):
     """An evaluation of many points, and the first level that was enough for one of them."""
 
@@ -149,9 +153,9 @@ def evaluate_levels(
         enough = here <= allowed[pending] * np.maximum(np.abs(value[pending]), floor)
         if floor == 0:  # no relative accuracy is to be had of a value that has underflowed
             enough |= value[pending] == 0
-        rounding = (here > 0.5 * least) & (
-            level > LEVELS.start + 1
-        )  # a coarse level may be no better by chance
+        # a coarse level may be no better by chance, nor one at which a peak has just been found
+        rounding = (here > 0.5 * least) & (level > LEVELS.start + 1)
+        rounding &= here <= FOUND * np.maximum(np.abs(value[pending]), floor)
         left = ~(enough | rounding | np.isinf(allowed[pending]))
         if not left.all():
             reached = min(reached, level)

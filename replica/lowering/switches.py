@@ -27,6 +27,7 @@ from replica.expr.polynomials import polynomial_coefficients
 from replica.expr.stable import log2cosh
 
 _SOFT = ("ndtr", "log_ndtr", "npdf", "inverse_mills", "expit", "tanh", "log2cosh")
+_INTERVALS = ("ndtr_interval", "log_ndtr_interval")  # functions of both ends
 
 
 class Form(NamedTuple):
@@ -122,6 +123,8 @@ def _forms(expr: Any, x: sp.Symbol, cache: dict[Any, tuple[Form, ...]]) -> tuple
         name = type(expr).__name__
         if name in _SOFT:
             own.append(Form(expr.args[0], 1))
+        elif name in _INTERVALS:
+            own.extend(Form(end, 1) for end in expr.args)
         elif name == "logaddexp":
             own.append(Form(expr.args[0] - expr.args[1], 1))
         elif name == "normal_density":

@@ -26,6 +26,7 @@ TABLE_TOLERANCE = 1e-4  # a sign and a first guess are all that the table is for
 SIGN_TOLERANCE = 0.03  # the same, of q_hat, where a sign is all that is asked for first
 SATURATING, DIVERGING = 1e-20, 1e-10
 """v below which an output half with averages is continued: finite at v = 0, or a power of v."""
+SMALLEST_SIGN = 1e-10  # of q_hat/alpha, where the table asks for a sign
 TABLE_FINEST = 6  # what that leaves uncertain has no believed sign
 
 
@@ -67,8 +68,7 @@ class Signal:
         result = Evaluation(*np.empty((3, index.size)))
         for part, source in ((inside, self._tabulated), (~inside, self._continued)):
             if np.any(part):
-                for target, values in zip(result, source(index[part]), strict=True):
-                    target[part] = values
+                _put(result, part, source(index[part]))
         return result
 
     def _tabulated(self, index: np.ndarray) -> Evaluation:
@@ -144,6 +144,11 @@ def residual_table(signal: Signal, output: Mapping[str, np.ndarray], recovered: 
     return table
 
 
+def _put(target: Evaluation, where: np.ndarray, source: Evaluation) -> None:
+    for array, values in zip(target, source, strict=True):
+        array[where] = values
+
+
 @dataclass(frozen=True)
 class Output:
     """q_hat = output(v) on a grid at one set of parameters, down to any v.
@@ -174,20 +179,26 @@ class Output:
         evaluate = self._rough if self.signal.problem.nested else self._remembered
         result = Evaluation(*np.full((3, v.size), np.nan))
         if np.any(near):
-            for target, source in zip(result, evaluate(index[near], v[near], fine), strict=True):
-                target[near] = source
+            _put(result, near, evaluate(index[near], v[near], fine))
+            last = np.flatnonzero(near)[np.argmin(v[near])]
+            end, known = v[last], Evaluation(*(a[last] for a in result))
+            averaged = bool(np.any(result.error[near] > 0))
+        else:
+            end = self.resolved
+            known = Evaluation(
+                *(a[0] for a in self._evaluated(self.parameters, np.array([end]), TABLE_TOLERANCE, 0.1))
+            )
+            averaged = bool(known.error > 0)
         if np.all(near):
             return result
-        if not np.any(result.error[near] > 0):
-            for target, source in zip(result, evaluate(index[~near], v[~near], fine), strict=True):
-                target[~near] = source
+        if not averaged:
+            _put(result, ~near, evaluate(index[~near], v[~near], fine))
             return result
-        last = np.flatnonzero(near)[np.argmin(v[near])]
         with np.errstate(all="ignore"):
-            power = result.slope[last] * v[last] / result.value[last]
-            beyond = result.value[last] * (v[~near] / v[last]) ** power
-            result.value[~near], result.slope[~near] = beyond, power * beyond / v[~near]
-        result.error[~near] = CONTINUED * np.abs(beyond)
+            power = known.slope * end / known.value
+            beyond = known.value * (v[~near] / end) ** power
+            slope = power * beyond / v[~near]
+        _put(result, ~near, Evaluation(beyond, slope, CONTINUED * np.abs(beyond)))
         return result
 
     def _rough(self, index: np.ndarray, v: np.ndarray, fine: bool) -> Evaluation:
@@ -209,7 +220,7 @@ class Output:
         name = ("output", self.signal.name, tuple(map(float, rest.values())), fine)
 
         def evaluate(new: list[int]) -> Evaluation:
-            return self._evaluated(rest, v[new], TABLE_TOLERANCE, 0.0 if fine else 0.1)
+            return self._evaluated(rest, v[new], TABLE_TOLERANCE, SMALLEST_SIGN if fine else 0.1)
 
         rows = memory(self.signal.problem, name)([keys[i] for i in index], evaluate)
         return Evaluation(*(factor * rows))
@@ -234,10 +245,10 @@ def _residual(
         passed = np.abs(outer.slope / outer.value)
         f = np.log(outer.value) - s
         slope = outer.slope / outer.value * v.slope * q_hat - 1
-        relative = outer.error / outer.value
+        relative = 2 * outer.error / outer.value
         # a value that is smaller than q_hat although all of its error is added has a clear sign
-        noise = passed * (v.error + rounding) + np.where(f < 0, np.log1p(relative), relative)
-    return f, slope, 2 * noise + 16 * EPS * (1 + np.abs(s))
+        noise = 2 * passed * (v.error + rounding) + np.where(f < 0, np.log1p(relative), relative)
+    return f, slope, noise + 16 * EPS * (1 + np.abs(s))
 
 
 def interpolated(
@@ -264,7 +275,9 @@ def interpolated(
 def _to_refine(f: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """Where the sign of f is not clear, and on both sides of its changes."""
     changes = f[1:] * f[:-1] <= 0
-    unsure = ~(np.abs(f) > CLEAR * noise)
+    clear = CLEAR * noise
+    clear = np.where(f < 0, np.minimum(clear, noise + np.log(CLEAR)), clear)  # noise is log(1 + error) there
+    unsure = ~(np.abs(f) > clear)
     unsure[1:] |= changes
     unsure[:-1] |= changes
     return unsure
