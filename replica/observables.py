@@ -199,8 +199,10 @@ def training_error(channel: Any, shared: sp.Expr, variance: sp.Expr) -> sp.Expr 
     def squared(at: sp.Expr, evidence: sp.Expr) -> sp.Expr:
         return stable_log(evidence).diff(at) ** 2
 
-    inner = channel.expectation(squared, omega, V).subs(V, variance)
-    return sp.cancel(noise**2 * GaussianAverage(inner, omega, 0, shared).doit())
+    # cancelled in V, never in what it stands for: E x^2 - q expanded loses the digits of a small V
+    inner = noise**2 * channel.expectation(squared, omega, V)
+    average = GaussianAverage(sp.cancel(inner), omega, 0, shared).doit()
+    return average.subs(V, variance)
 
 
 def discrete_entropy(prior: Any) -> sp.Expr:

@@ -174,8 +174,24 @@ def validate(parameters: Sequence[Parameter], given: Mapping[str, object]) -> di
     return {p.name: p.check(parse_number(given.get(p.name, p.default), p.name)) for p in parameters}
 
 
+def check_kind(value: Any, kinds: type | tuple[type, ...], what: str, example: str) -> None:
+    """Raise InputError where an ingredient of a model is none of its kind.
+
+    >>> check_kind(int, int, "prior", "Gaussian()")
+    Traceback (most recent call last):
+    ...
+    solvers.errors.InputError: the prior must be one such as Gaussian(), got the class int: write int()
+    """
+    if isinstance(value, kinds):
+        return
+    got = f"the class {value.__name__}: write {value.__name__}()" if isinstance(value, type) else None
+    raise InputError(f"the {what} must be one such as {example}, got {got or _shorten(value)}")
+
+
 def with_given(model: Any, names: Collection[str]) -> Any:
     """The model that takes these parameters: the size m of blocks may be given or solved for."""
+    if isinstance(model, type) or not hasattr(model, "control_parameters"):
+        check_kind(model, (), "model", "TeacherStudent()")
     state = getattr(model, "given", None)
     return model if state is None else state(names)
 

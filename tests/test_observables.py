@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from fractions import Fraction
 from math import acos, log, pi, sqrt
 from typing import Any
 
@@ -16,6 +17,7 @@ from scipy import integrate, special, stats
 from replica.api import solve, sweep
 from replica.cli import main
 from replica.ingredients.channels import (
+    AbsoluteValue,
     GaussianNoise,
     LaplaceNoise,
     Logistic,
@@ -28,15 +30,17 @@ from replica.ingredients.channels import (
     SymmetricInterval,
 )
 from replica.ingredients.losses import SquareLoss
-from replica.ingredients.priors import Bernoulli, GaussBernoulli, Gaussian, Rademacher
+from replica.ingredients.priors import Bernoulli, GaussBernoulli, Gaussian, GaussianMixture, Rademacher
 from replica.lowering.observed import switches_between
+from replica.lowering.program import lower
 from replica.models.bsr import BilinearSequenceRegression
 from replica.models.empirical_risk import EmpiricalRisk
 from replica.models.quadratic_network import QuadraticNetwork
 from replica.models.spiked_matrix import SpikedMatrix
 from replica.models.teacher_student import TeacherStudent
 from replica.observables import output_moments
-from replica.symbols import delta, h
+from replica.symbols import delta, h, q
+from solvers.backends.float64 import Float64
 from solvers.solution import Outcome
 
 TRANSITION = "1.24468398985"
@@ -241,6 +245,20 @@ def test_i_mmse_of_gaussian_noise(model, own):
         solution = solve(model, digits=30, alpha="3/2", delta="1/4", **own)
         assert abs(found - solution["field_mmse"] * 3 / 4) < 1e-11
         assert abs(solution["training_error"] - mpmath.mpf(1) / 4 + solution["field_mmse"]) < 1e-25
+
+
+def test_the_training_error_keeps_its_digits_where_the_error_is_small():
+    """y = |h| + sqrt(Delta) z far above the threshold, where E x^2 - q = 2e-5: E (y - E[|h| | data])^2 by
+    Gauss-Legendre panels in y and omega over the posterior mean of |h| in truncated Gaussians (twelve digits).
+    """
+    prior = GaussianMixture(("1/2", "1/2"), (-1, 2), ("1/4", "1/100"))
+    model = TeacherStudent(prior, AbsoluteValue())
+    error, moment = sp.Symbol("v"), sp.sympify(prior.second_moment)
+    stated = model.observables({"alpha": Fraction(5632, 1000), "delta": Fraction(1, 10000)})["training_error"]
+    program = lower([stated.subs(q, moment - error)], [error, delta])
+    with Float64().context():
+        (found,) = program.run(Float64(), 6, [2.1623735703255085e-05, 1e-4]).values
+    assert float(found) == pytest.approx(8.22482900466274e-05, rel=1e-11)
 
 
 @pytest.mark.slow

@@ -54,6 +54,8 @@ SPARSITY = Parameter(
 
 
 UNIT = sp.Symbol("u", real=True)
+NEARLY = 1e-9
+"""Sums of weights nearer to 1 than that are slips of decimals."""
 
 
 class Component(NamedTuple):
@@ -264,7 +266,7 @@ class Discrete(MixturePrior):
     ------
     InputError
         Different lengths, an atom twice, a negative probability, probabilities that do not sum to 1 exactly
-        (floats mean the decimals they print as).
+        (floats mean the decimals they print as), a single value.
     """
 
     atoms: tuple[Any, ...]
@@ -275,16 +277,16 @@ class Discrete(MixturePrior):
 
     def __post_init__(self) -> None:
         """Refuse what is no law."""
+        for name in ("atoms", "probabilities"):
+            object.__setattr__(self, name, _several(f"the {name}", getattr(self, name)))
         _check_weights("the probabilities", self.probabilities, len(self.atoms))
         if len({_exact(a, "an atom") for a in self.atoms}) < len(self.atoms):
             raise InputError(f"the atoms must differ, got {self.atoms}")
+        _check_spread(self)
 
     def components(self) -> tuple[Component, ...]:
         """One point mass an atom."""
-        return tuple(
-            Component(_exact(p, "a probability"), _exact(a, "an atom"), ZERO)
-            for a, p in zip(self.atoms, self.probabilities, strict=True)
-        )
+        return _exact_components(self.probabilities, self.atoms, (0,) * len(self.atoms))
 
 
 @dataclass(frozen=True)
@@ -294,7 +296,8 @@ class GaussianMixture(MixturePrior):
     Raises
     ------
     InputError
-        Different lengths, a negative weight or variance, weights that do not sum to 1 exactly.
+        Different lengths, a negative weight or variance, weights that do not sum to 1 exactly, a single
+        value.
     """
 
     weights: tuple[Any, ...]
@@ -306,16 +309,18 @@ class GaussianMixture(MixturePrior):
 
     def __post_init__(self) -> None:
         """Refuse what is no law."""
+        for name in ("weights", "means", "variances"):
+            object.__setattr__(self, name, _several(f"the {name}", getattr(self, name)))
         _check_weights("the weights", self.weights, len(self.means))
         if len(self.variances) != len(self.means):
             raise InputError(f"{len(self.means)} means need as many variances, got {len(self.variances)}")
         if any(_exact(v, "a variance") < 0 for v in self.variances):
             raise InputError(f"variances must be >= 0, got {self.variances}")
+        _check_spread(self)
 
     def components(self) -> tuple[Component, ...]:
         """As given."""
-        columns = zip(self.weights, self.means, self.variances, strict=True)
-        return tuple(Component(*(_exact(value, "a number") for value in row)) for row in columns)
+        return _exact_components(self.weights, self.means, self.variances)
 
 
 @dataclass(frozen=True)
@@ -384,10 +389,29 @@ def _by_truncated_moments(expr: sp.Expr) -> sp.Expr:
 
 
 def _exact(value: Any, what: str) -> sp.Expr:
-    if isinstance(value, sp.Expr) and not value.is_Float:
+    """A number given exactly, such as sqrt(2) of SymPy, or one that is read as the decimal it prints."""
+    if isinstance(value, sp.Expr) and not value.has(sp.Float):
+        if not (value.is_number and value.is_real and value.is_finite):
+            raise InputError(f"{what} must be a finite real number, got {value}")
         return value
     number = parse_number(value, what)
     return sp.Rational(number.numerator, number.denominator)
+
+
+def _exact_components(weights: Any, means: Any, variances: Any) -> tuple[Component, ...]:
+    """Those that occur: one of weight 0 is none."""
+    rows = (
+        Component(_exact(w, "a weight"), _exact(m, "a mean"), _exact(v, "a variance"))
+        for w, m, v in zip(weights, means, variances, strict=True)
+    )
+    return tuple(row for row in rows if row.weight != 0)
+
+
+def _several(what: str, values: Any) -> tuple[Any, ...]:
+    """A list, tuple or array of numbers as a tuple: a prior is hashed."""
+    if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__iter__"):
+        raise InputError(f"{what} must be several numbers such as (0, 1), got {values!r}")
+    return tuple(values)
 
 
 def _check_weights(what: str, weights: tuple[Any, ...], count: int) -> None:
@@ -396,8 +420,17 @@ def _check_weights(what: str, weights: tuple[Any, ...], count: int) -> None:
     exact = [_exact(w, what) for w in weights]
     if any(w.is_negative for w in exact):
         raise InputError(f"{what} must be >= 0, got {weights}")
-    if sp.nsimplify(sp.Add(*exact) - 1) != 0:
-        raise InputError(f"{what} must sum to 1, got {sp.Add(*exact)}")
+    total = sp.Add(*exact)
+    if sp.nsimplify(total - 1) != 0:
+        hint = "; write a third as '1/3'" if abs(float(total) - 1) < NEARLY else ""
+        raise InputError(f"{what} must sum to 1, got {total}{hint}")
+
+
+def _check_spread(prior: MixturePrior) -> None:
+    """A signal of one value is known without any data: there is nothing to infer."""
+    laws = {component[1:] for component in prior.components()}
+    if len(laws) == 1 and next(iter(laws))[1] == 0:
+        raise InputError(f"a prior must have more than one value, got {next(iter(laws))[0]} with certainty")
 
 
 PRIORS: dict[str, type[Prior]] = {

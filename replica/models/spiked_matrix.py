@@ -33,10 +33,10 @@ from replica import low_rank_rules, prior_rules, replica_rules
 from replica.action import Q_HAT, Q
 from replica.derivation import Derivation, Kind, Rule
 from replica.free_entropy import FreeEntropy
-from replica.ingredients.priors import Rademacher
+from replica.ingredients.priors import Prior, Rademacher
 from replica.low_rank_rules import Q_U, Q_U_HAT, Q_V, Q_V_HAT, RectangularEvidence, SpikedEvidence
 from replica.observables import PHI
-from replica.parameters import Parameter
+from replica.parameters import Parameter, check_kind
 from replica.replica_rules import Overlap
 from replica.saddle_point import Cycle, SaddlePoint
 from replica.symbols import PARAMETERS, alpha, lam, n, q, q_hat
@@ -63,6 +63,11 @@ class SpikedMatrix:
 
     >>> SpikedMatrix().saddle_point().update(q_hat)
     lambda*q
+
+    Raises
+    ------
+    InputError
+        What is no prior.
     """
 
     prior: Any = field(default_factory=Rademacher)
@@ -73,6 +78,12 @@ class SpikedMatrix:
     default_start: ClassVar[str] = "uninformed"
     solver: ClassVar[str] = "pair"
     simulation: ClassVar[str] = "low-rank amp"
+
+    def __post_init__(self) -> None:
+        """Refuse what is no prior."""
+        check_kind(self.prior, Prior, "prior", "Rademacher()")
+        if self.second_prior is not None:
+            check_kind(self.second_prior, Prior, "second prior", "Gaussian()")
 
     @property
     def rectangular(self) -> bool:

@@ -32,7 +32,8 @@ from replica.action import Geometry, geometry, replicated_evidence
 from replica.derivation import Derivation
 from replica.free_entropy import FreeEntropy
 from replica.ingredients.channels import Channel, GaussianNoise
-from replica.ingredients.priors import Gaussian
+from replica.ingredients.factors import RotationallyInvariant
+from replica.ingredients.priors import Gaussian, Prior
 from replica.observables import (
     PHI,
     Observable,
@@ -41,7 +42,7 @@ from replica.observables import (
     prediction_errors,
     training_error,
 )
-from replica.parameters import Parameter
+from replica.parameters import Parameter, check_kind
 from replica.saddle_point import Cycle, SaddlePoint
 from replica.symbols import alpha, h, parameter_symbol, q, q_hat, y
 
@@ -54,6 +55,11 @@ class TeacherStudent:
     >>> model = TeacherStudent(prior=Rademacher(), channel=Sign())
     >>> model.saddle_point().update(q)
     GaussianAverage(tanh(B)**2, B, \hat{q}, \hat{q})
+
+    Raises
+    ------
+    InputError
+        What is no prior, or no channel.
     """
 
     prior: Any = field(default_factory=Gaussian)
@@ -66,6 +72,11 @@ class TeacherStudent:
     default_start: ClassVar[str] = "uninformed"
     solver: ClassVar[str] = "pair"
     simulation: ClassVar[str] = "gamp"
+
+    def __post_init__(self) -> None:
+        """Refuse what is no prior or no channel."""
+        check_kind(self.prior, (Prior, RotationallyInvariant), "prior", "Gaussian()")
+        check_kind(self.channel, Channel, "channel", "GaussianNoise()")
 
     @property
     def control_parameters(self) -> tuple[Parameter, ...]:

@@ -294,6 +294,15 @@ def test_doubles_against_fifty_digits(prior):
         (lambda: GaussianMixture((0.5, 0.5), (0, 1), (1, -1)), "variances must be >= 0"),
         (lambda: GaussianMixture((0.5, 0.4), (0, 1), (1, 1)), "the weights must sum to 1, got 9/10"),
         (lambda: GaussianMixture((0.5,), (0, 1), (1, 1)), "1 for 2"),
+        (lambda: GaussianMixture((1,), ("x",), (1,)), "a mean must be a finite number"),
+        (lambda: GaussianMixture((1,), (0,), (sp.I,)), "a variance must be a finite real number, got I"),
+        (lambda: GaussianMixture((0.5, 0.5), (1, 1), (0, 0)), "more than one value, got 1 with certainty"),
+        (lambda: Discrete((1, 2), (0, 1)), "more than one value, got 2 with certainty"),
+        (lambda: Discrete((0, sp.Symbol("a")), (0.5, 0.5)), "an atom must be a finite real number, got a"),
+        (lambda: Discrete((0, sp.oo), (0.5, 0.5)), "an atom must be a finite real number, got oo"),
+        (lambda: Discrete("01", (0.5, 0.5)), "the atoms must be several numbers"),
+        (lambda: Discrete((0, 1), None), "the probabilities must be several numbers"),
+        (lambda: Discrete((0, 1, 2), (1 / 3,) * 3), "must sum to 1, got .*; write a third as '1/3'"),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )
@@ -306,6 +315,13 @@ def test_refusals(make, message):
 def test_floats_mean_the_decimals_they_print_as():
     assert Discrete((0, 1), (0.1, 0.9)).components() == Discrete((0, 1), ("1/10", "9/10")).components()
     assert Discrete((sp.sqrt(2), 0), (0.5, 0.5)).second_moment == 1
+
+
+def test_lists_and_arrays_state_the_same_law_and_what_never_occurs_is_no_component():
+    law = Discrete((0, 1), ("1/4", "3/4"))
+    assert Discrete([0, 1], ["1/4", "3/4"]) == law
+    assert hash(Discrete(np.array([0, 1]), np.array([0.25, 0.75]))) is not None
+    assert Discrete((5, 0, 1), (0, "1/4", "3/4")).components() == law.components()
 
 
 def test_share_of_non_zero_coordinates_is_a_probability():

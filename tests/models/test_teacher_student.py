@@ -22,9 +22,12 @@ from replica.expr.numeric import mp_function
 from replica.ingredients.channels import AbsoluteValue, GaussianNoise, ReLU, Sign
 from replica.ingredients.priors import GaussBernoulli, Gaussian, Rademacher
 from replica.lowering.program import lower
+from replica.models.quadratic_network import QuadraticNetwork
+from replica.models.spiked_matrix import SpikedMatrix
 from replica.models.teacher_student import TeacherStudent
 from replica.symbols import alpha, delta, q, q_hat
 from solvers.backends.float64 import Float64
+from solvers.errors import InputError
 
 UNINFORMED = {"start": "uninformed"}
 GRID = (0.1, 0.35, 0.8)
@@ -281,3 +284,26 @@ def test_exact_enumeration_drifts_to_the_free_entropy(channel, likelihood, param
     limit, error = 2 * m8 - m4, sqrt(4 * e8**2 + e4**2)
     assert abs(limit - phi) < 5 * error + 0.01
     assert gaps[2] < 0.03
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TeacherStudent(prior=3), "the prior must be one such as Gaussian.., got 3"),
+        (lambda: TeacherStudent(Gaussian), "got the class Gaussian: write Gaussian"),
+        (lambda: TeacherStudent(Sign(), Gaussian()), "the prior must be one"),
+        (
+            lambda: TeacherStudent(channel="sign"),
+            "the channel must be one such as GaussianNoise.., got 'sign'",
+        ),
+        (lambda: SpikedMatrix("rademacher"), "the prior must be one such as Rademacher.., got 'rademacher'"),
+        (lambda: SpikedMatrix(Gaussian(), Sign()), "the second prior must be one"),
+        (lambda: QuadraticNetwork(Sign), "got the class Sign: write Sign"),
+        (lambda: solve("glm", alpha=1), "the model must be one such as TeacherStudent.., got 'glm'"),
+        (lambda: solve(TeacherStudent, alpha=1), "got the class TeacherStudent: write TeacherStudent"),
+    ],
+)
+def test_what_is_no_ingredient_is_refused_in_one_line(make, message):
+    with pytest.raises(InputError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)
