@@ -24,7 +24,7 @@ from replica.derivation import Comparison, Kind, Printed, Rule
 from replica.expr.average import GaussianAverage, OutputSum
 from replica.expr.numeric import mp_function
 from replica.expr.stable import normal_density
-from replica.ingredients.convex import Kink, U, on_branches
+from replica.ingredients.convex import Kink, Smooth, U, on_branches
 from replica.risk_action import Evidence, Extremum, Moreau
 from replica.risk_ground_rules import tidy
 from replica.risk_rules import F_OUT, G, point_for, with_evidence
@@ -102,7 +102,7 @@ def _weights(
         def weight(v: int) -> Callable[[sp.Expr], sp.Expr]:
             def at(s: sp.Expr) -> sp.Expr:
                 point = field[v](s)
-                centre = s if loss.margin else point
+                centre = sp.expand(v * point)  # the density is even: mirror images look alike
                 evidence = with_evidence(Evidence(sp.Integer(v), m * point / q, variance, order), channel)
                 return normal_density(centre, 0, q) * evidence
 
@@ -124,7 +124,7 @@ def average(expr: sp.Expr, order: int, channel: Any, loss: Any, second_moment: s
     if closed is not None:
         return closed
     if channel.outputs == LABELS:
-        loss = loss.on_labels()  # the two labels are then mirror images for more losses
+        loss = loss.on_labels()  # mirror images for more losses
     return _by_pieces(Quantity(expr, loss), order, channel, loss, second_moment)
 
 
@@ -170,9 +170,10 @@ def _by_pieces(quantity: Quantity, order: int, channel: Any, loss: Any, second_m
             known = (part.at, G, 1 / V, part.value)
             variable, ends = G, (part.lower, part.upper)
         else:
-            s, jacobian = U + V * part.slope, 1 + V * part.curvature
-            known = (U, part.slope, part.curvature / jacobian, part.value)
-            variable, ends = U, (part.lower, part.upper)
+            u, piece = _from_its_end(part)
+            s, jacobian = u + V * piece.slope, 1 + V * piece.curvature
+            known = (u, piece.slope, piece.curvature / jacobian, piece.value)
+            variable, ends = U, (piece.lower, piece.upper)
         # the sum over outputs before s is written out, so that mirror images merge
         body = sp.Add(*(density(S) * quantity.at(v, S, *known) for v, density in weights))
         body = jacobian * sp.factor_terms(sp.expand(body)).subs(S, s)
@@ -180,6 +181,17 @@ def _by_pieces(quantity: Quantity, order: int, channel: Any, loss: Any, second_m
             domain = sp.S.Reals if ends == (-sp.oo, sp.oo) else sp.Interval(*ends)
             terms.append(OutputSum(body, variable, domain))
     return sp.Add(*terms)
+
+
+def _from_its_end(part: Smooth) -> tuple[sp.Expr, Smooth]:
+    """(u, the piece) in the distance from its end where it has one: large V presses u against it."""
+    ends = [e for e in (part.lower, part.upper) if e.is_finite]
+    if len(ends) != 1 or ends == [0]:
+        return U, part
+    (end,) = ends
+    u = end + U
+    value, slope, curvature = (sp.expand(e.subs(U, u)) for e in (part.value, part.slope, part.curvature))
+    return u, Smooth(part.lower - end, part.upper - end, value, slope, curvature)
 
 
 def insert_loss(channel: Any, loss: Any, second_moment: sp.Expr) -> Rule:

@@ -100,17 +100,14 @@ class ConvexProfile:
             p.is_polynomial(U) and sp.degree(p + U**3, U) == 3 and p.diff(U, 3) == 0 for p in self.pieces
         )
 
-    def mirrored(self, at: sp.Expr) -> ConvexProfile:
-        """l(at - u)."""
-        pieces = tuple(sp.expand(piece.subs(U, at - U)) for piece in reversed(self.pieces))
-        return ConvexProfile(tuple(at - b for b in reversed(self.breaks)), pieces)
-
     @property
     def even(self) -> bool:
         """Whether l(-u) = l(u)."""
-        other = self.mirrored(sp.S.Zero)
-        expanded = tuple(sp.expand(piece) for piece in self.pieces)
-        return (other.breaks, other.pieces) == (self.breaks, expanded)
+        mirrored = [sp.expand(piece.subs(U, -U)) for piece in reversed(self.pieces)]
+        return (
+            tuple(-b for b in reversed(self.breaks)) == self.breaks
+            and [sp.expand(piece) for piece in self.pieces] == mirrored
+        )
 
     def cases(self, expressions: Sequence[sp.Expr]) -> sp.Expr:
         """One expression a piece, as a function of ``U``."""

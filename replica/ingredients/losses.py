@@ -6,7 +6,7 @@ A loss is a convex profile l(u) of the residual u = y - h or of the margin u = y
 loss                  l                                              argument            control parameters
 ====================  =============================================  ==================  ==================
 ``SquareLoss``        u^2/2                                          residual            none
-``HuberLoss``         u^2/2 for |u| < kappa, kappa |u| - kappa^2/2   residual            threshold (kappa)
+``HuberLoss``         u^2/2 for |u| < e, e |u| - e^2/2 beyond        residual            threshold (e)
 ``AbsoluteLoss``      |u|                                            residual            none
 ``LogisticLoss``      log(1 + exp(-u))                               margin              none
 ``HingeLoss``         max(0, 1 - u)                                  margin              none
@@ -33,11 +33,12 @@ import sympy as sp
 from replica.expr.logsum import logaddexp
 from replica.ingredients.convex import ConvexProfile, U
 from replica.parameters import Parameter
-from replica.symbols import kappa
+from replica.symbols import parameter_symbol
 
 THRESHOLD = Parameter(
-    "threshold", "kappa", "residual beyond which the Huber loss is linear", Fraction(0), lower_open=True
+    "threshold", "epsilon", "residual beyond which the Huber loss is linear", Fraction(0), lower_open=True
 )
+epsilon = parameter_symbol(THRESHOLD)
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,8 @@ class Loss(ABC):
         """l(u) by pieces."""
 
     def on_labels(self) -> Loss:
-        """The same loss for y^2 = 1 as one of the margin where it is one: l(y - h) = l(1 - y h) for an even
-        l.
-        """
-        profile = self.profile()
-        return self if self.margin or not profile.even else _OfMargin(self)
+        """The same loss for y^2 = 1 and an even l: l(y - h) = l(1 - y h), so that labels are mirror images."""
+        return self if self.margin or not self.profile().even else _Mirrored(self)
 
     def argument(self, y: sp.Expr, field: sp.Expr) -> sp.Expr:
         """U: y h or y - h."""
@@ -78,18 +76,26 @@ class Loss(ABC):
 
 
 @dataclass(frozen=True)
-class _OfMargin(Loss):
-    """An even loss of the residual, on labels: l(1 - y h)."""
+class _Mirrored(Loss):
+    """An even loss of the residual, on labels: l(u) with u = 1 - y h."""
 
     of: Loss
-    margin = True
 
     @property
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.of.name
 
     def profile(self) -> ConvexProfile:
-        return self.of.profile().mirrored(sp.S.One)
+        return self.of.profile()
+
+    def argument(self, y: sp.Expr, field: sp.Expr) -> sp.Expr:
+        return 1 - y * field
+
+    def field(self, y: sp.Expr, argument: sp.Expr) -> sp.Expr:
+        return y * (1 - argument)
+
+    def orientation(self, y: sp.Expr) -> sp.Expr:
+        return -y
 
 
 @dataclass(frozen=True)
@@ -113,9 +119,9 @@ class HuberLoss(Loss):
     parameters = (THRESHOLD,)
 
     def profile(self) -> ConvexProfile:
-        """u^2/2 for |u| < kappa, else kappa |u| - kappa^2/2."""
-        outside = -(kappa**2) / 2
-        return ConvexProfile((-kappa, kappa), (outside - kappa * U, U**2 / 2, outside + kappa * U))
+        """u^2/2 for |u| < epsilon, else epsilon |u| - epsilon^2/2."""
+        outside = -(epsilon**2) / 2
+        return ConvexProfile((-epsilon, epsilon), (outside - epsilon * U, U**2 / 2, outside + epsilon * U))
 
 
 @dataclass(frozen=True)

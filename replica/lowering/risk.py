@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from replica.lowering.risk_integrals import Evaluated, RiskProgram, lower_risk
+from replica.lowering.risk_integrals import Evaluated, RiskProgram, doubles, lower_risk
 from replica.symbols import V, V_hat, m, m_hat, q, q_hat
 from solvers.backends.arb import Arb
 from solvers.backends.float64 import Float64
@@ -35,6 +35,10 @@ QUADRATURE = 1e-12
 """Relative error wanted of the averages in doubles."""
 ROUGH_LEVEL, COARSE = 4, 1e-4
 """Level of the averages far from the solution, and the residual down to which it is kept."""
+NEAR = 1e-2
+"""Residual from which a search that stalls in doubles goes on in more digits."""
+FLOOR = 1e-250
+"""Below this q and V are zero to doubles: an l1 norm that leaves exponentially few weights."""
 IMPRECISE = 1e-10
 """Estimated error beyond which a solution in doubles is refined in more digits, even when not asked."""
 
@@ -67,8 +71,8 @@ def risk_equations(model: Any) -> RiskEquations:
     everything = [*ORDER, *CONJUGATES, *symbols]
     phi = model.free_entropy().expression
     return RiskEquations(
-        lower_risk(outputs, [*ORDER, *symbols]),
-        lower_risk(outputs, [*ORDER, *symbols], _slopes(*outputs)),
+        lower_risk(outputs, [*ORDER, *symbols], natural=_natural),
+        lower_risk(outputs, [*ORDER, *symbols], _slopes(*outputs), _natural),
         lower_risk([*weights, *(w.diff(c) for w in weights for c in CONJUGATES)], [*CONJUGATES, *symbols]),
         lower_risk([phi, *(_angle_free(e) for e in observables.values())], everything),
         lower_risk([model.second_moment], symbols),
@@ -76,6 +80,11 @@ def risk_equations(model: Any) -> RiskEquations:
         angles,
         tuple(p.name for p, _ in model.parameter_symbols()),
     )
+
+
+def _natural(sizes: Sequence[float]) -> Sequence[float]:
+    """|m_hat| beside sqrt(q_hat), the noise of the field m_hat w* + sqrt(q_hat) z on a weight."""
+    return (max(sizes[0], math.sqrt(sizes[1])), *sizes[1:])
 
 
 def _slopes(m_hat: sp.Expr, q_hat: sp.Expr, V_hat: sp.Expr) -> list[sp.Expr]:
@@ -104,9 +113,10 @@ class _Doubles:
     """The map of the overlaps in the coordinates atanh(m/sqrt(q rho)), log q, log V, in doubles."""
 
     def __init__(self, equations: RiskEquations, parameters: Sequence[float]) -> None:
-        self.equations, self.parameters = equations, list(parameters)
+        self.equations, self.parameters = equations, doubles(parameters)
         self.backend = Float64()
-        self.rough, self.error, self.hats = False, 0.0, [0.0, 0.0, 0.0]
+        self.rough, self.error = False, 0.0
+        self.hats, self.passed = [0.0] * 3, [0.0] * 3  # of the last pass
         self.near: Evaluated | None = None
         with self.backend.context():
             self.rho = float(equations.second_moment.run(self.backend, self.parameters, 1, 0).values[0])
@@ -117,23 +127,25 @@ class _Doubles:
         return np.array([np.sqrt(q_ * self.rho) * np.tanh(x[0]), q_, v_])
 
     def coordinates(self, order: np.ndarray) -> np.ndarray:
-        """The inverse of ``order``."""
+        """The inverse of ``order``, q and V at the floor if below."""
         m_, q_, v_ = order
+        q_, v_ = max(q_, FLOOR), max(v_, FLOOR)
         return np.array([np.arctanh(m_ / np.sqrt(q_ * self.rho)), np.log(q_), np.log(v_)])
 
     def pass_jacobian(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """One pass of the equations and its Jacobian, both in m, q, V."""
-        at, program = [*order.tolist(), *self.parameters], self.equations.steered
+        at, program = [*order, *self.parameters], self.equations.steered
         if self.rough:
             found = program.rough(self.backend, at, ROUGH_LEVEL, self.near)
         else:
             found = program.run(self.backend, at, QUADRATURE, FLOAT_LEVEL, self.near)
-        numbers = [float(v) for v in found.values]
+        numbers = doubles(found.values)
         self.hats, self.error = numbers[:3], found.error
         if np.all(np.isfinite(numbers)):
             self.near = found
         at = [*self.hats, *self.parameters]
-        weights = [float(v) for v in self.equations.weights.run(self.backend, at, 1, 0).values]
+        weights = doubles(self.equations.weights.run(self.backend, at, 1, 0).values)
+        self.passed = weights[:3]
         return np.array(weights[:3]), np.reshape(weights[3:], (3, 3)) @ _matrix(numbers[3:])
 
     def __call__(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -150,7 +162,7 @@ class _Doubles:
 
     def _slope(self, order: np.ndarray) -> np.ndarray:
         """d(coordinates)/d(m, q, V)."""
-        m_, q_, v_ = order
+        m_, q_, v_ = order[0], max(order[1], FLOOR), max(order[2], FLOOR)
         c = m_ / np.sqrt(q_ * self.rho)
         factor = 1 / (1 - c * c)
         return np.array(
@@ -181,7 +193,7 @@ def _solve_doubles(
     parameters = [float(exact[name]) for name in equations.parameters]
     problem = _Doubles(equations, parameters)
     found = _search(problem, START)
-    if found.converged:
+    if found.residual < NEAR:
         return problem, found
     index = equations.parameters.index("lam")
     target, evaluations = parameters[index], found.evaluations
@@ -202,7 +214,9 @@ def _solve_doubles(
             break
         else:
             ratio = ratio**0.5
-    return problem, found._replace(evaluations=evaluations, converged=found.converged and lam == target)
+    if lam != target:
+        found = found._replace(residual=np.inf, converged=False)
+    return problem, found._replace(evaluations=evaluations)
 
 
 def solve_risk(
@@ -230,20 +244,26 @@ def solve_risk(
     problem, found = _solve_doubles(model, equations, exact)
     name = backend or ("float64" if digits <= 15 else "arb")
     jacobian = found.jacobian
-    if not found.converged or not np.all(np.isfinite(jacobian)):
+    near = found.residual < NEAR  # a double holds no narrow density beside 1: more digits may
+    if not near or not np.all(np.isfinite(jacobian)):
         return unsolved(exact, residual=found.residual, digits=digits, evaluations=found.evaluations)
     radius = float(np.max(np.abs(np.linalg.eigvals(jacobian))))
     order = problem.order(found.x)
     stiffness = float(np.max(np.abs(np.linalg.inv(np.eye(3) - jacobian))))
     amplified = problem.error * stiffness
     rounding = 2.0**-52 * stiffness
-    if name != "float64" or amplified + found.residual * stiffness + rounding > IMPRECISE:
+    if (
+        name != "float64"
+        or not found.converged
+        or amplified + found.residual * stiffness + rounding > IMPRECISE
+    ):
         make = MP if name == "mpmath" else Arb
         return _refined(
             equations, exact, digits, make, order, problem.in_overlaps(jacobian, order), found, radius
         )
-    numbers = [float(v) for v in order]
+    numbers = doubles(order)
     values, phi, _ = _measure(equations, problem.backend, [*numbers, *problem.hats], problem.parameters)
+    values.update(zip(NAMES, map(float, problem.passed), strict=False))  # the floor is no value
     return Solution(
         values=values,
         params=exact,
@@ -254,7 +274,7 @@ def solve_risk(
         backend="float64",
         digits=digits,
         stability=radius,
-        branches=(numbers[0],),
+        branches=(float(numbers[0]),),
         evaluations=found.evaluations,
     )
 
@@ -278,14 +298,16 @@ def _refined(
 
         def one_pass(x: tuple[Any, ...]) -> tuple[tuple[Any, ...], float]:
             found = equations.outputs.run(backend, [*x, *parameters], small / (10 * stiffness), LAST_LEVEL)
-            hats = tuple(backend.midpoint(_scalar(c)) for c in found.values)
+            hats = tuple(backend.midpoint(_scalar(backend, c)) for c in found.values)
             values = equations.weights.run(backend, [*hats, *parameters], 1, 0).values[:3]
-            return tuple(_scalar(v) for v in values), found.error
+            return tuple(_scalar(backend, v) for v in values), found.error
 
         start = [backend.number(float(v)) for v in order]
+        if min(order[1:]) <= 2 * FLOOR:
+            start, _ = one_pass(tuple(start))  # no step by differences from a floor far above
         fine = refine_map(backend, one_pass, start, jacobian, small)
         hats = equations.outputs.run(backend, [*fine.x, *parameters], small, LAST_LEVEL)
-        numbers = [*fine.x, *(backend.midpoint(_scalar(c)) for c in hats.values)]
+        numbers = [*fine.x, *(backend.midpoint(_scalar(backend, c)) for c in hats.values)]
         values, phi, _ = _measure(equations, backend, numbers, parameters, digits)
     quadrature = fine.quadrature * stiffness
     good = fine.converged and quadrature <= 10 * 10.0**-digits
@@ -305,9 +327,10 @@ def _refined(
     )
 
 
-def _scalar(value: Any) -> Any:
-    """A backend's number out of an array of no dimensions."""
-    return value[()] if isinstance(value, np.ndarray) else value
+def _scalar(backend: Any, value: Any) -> Any:
+    """A backend's number out of an array of no dimensions, or of an exact zero."""
+    number = value[()] if isinstance(value, np.ndarray) else value
+    return number + backend.number(0)
 
 
 def _measure(
@@ -325,7 +348,7 @@ def _measure(
     def number(value: Any) -> Any:
         if double:
             return float(value)
-        exact = backend.to_fraction(_scalar(value))
+        exact = backend.to_fraction(_scalar(backend, value))
         return float(exact) if digits <= 15 else MP(digits).number(exact)
 
     with backend.context():
@@ -344,5 +367,5 @@ def _angle(backend: Any, cosine: Any, digits: int, double: bool) -> Any:
         return math.acos(min(float(cosine), 1.0)) / math.pi
     target = MP(max(digits, 15) + 2)
     with target.context():
-        fraction = target.mp.acos(target.number(backend.to_fraction(_scalar(cosine)))) / target.mp.pi
+        fraction = target.mp.acos(target.number(backend.to_fraction(_scalar(backend, cosine)))) / target.mp.pi
     return float(fraction) if digits <= 15 else MP(digits).mp.mpf(fraction)

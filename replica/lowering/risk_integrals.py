@@ -44,6 +44,7 @@ SETTLED = 1e-10
 TINY = 1e-300
 
 Kernel = Callable[..., tuple[Any, ...]]
+Natural = Callable[[Sequence[float]], Sequence[float]]
 
 
 class Family(NamedTuple):
@@ -63,6 +64,11 @@ class Evaluated(NamedTuple):
     error: float
     levels: tuple[int, ...]
     places: tuple[Any, ...]
+
+
+def doubles(values: Sequence[Any]) -> list[Any]:
+    """Numbers of a backend as NumPy's doubles, whose divisions by zero do not raise."""
+    return [np.float64(float(v)) for v in values]
 
 
 @dataclass(frozen=True)
@@ -92,8 +98,8 @@ class _Inner:
             for k, body in enumerate(self.bodies(backend, *at, x[..., None], points)):
                 terms[k] = body
             terms *= line.weights
-            found, _ = _estimate(backend, terms)
-            scales = np.abs(backend.to_float(found.value)).max(axis=(1, 2))
+            found, sizes = _estimate(backend, terms)
+            scales = np.maximum(np.abs(backend.to_float(found.value)), CANCELLED * sizes).max(axis=(1, 2))
             error = float(np.max(found.error.max(axis=(1, 2)) / np.maximum(scales, TINY)))
             if not error > tolerance or error > 0.5 * before:
                 break
@@ -131,6 +137,8 @@ class _Arguments:
             for radius, k in zip(radii, self.of, strict=True):
                 offset, slope = lines[2 * k], lines[2 * k + 1] or TINY
                 centre, half = -offset / slope, radius / abs(slope)
+                outside = max(ends[0] - centre, centre - ends[1], 0.0)
+                half = math.hypot(half, outside)  # the tail inside ends where it has fallen as far
                 found.append((centre - half, centre, centre + half))
             return found
         wanted = np.array([(-radius, 0.0, radius) for radius in radii])
@@ -272,7 +280,7 @@ class _Integrals:
         if len(cuts) < 2:
             return [backend.number(0)] * self.count
         terms, _ = self.terms(backend, level, at, cuts, ROUGH, level + 2)
-        return terms.sum(axis=(1, 2)).tolist()
+        return list(terms.sum(axis=(1, 2)))
 
 
 def _estimate(backend: Any, terms: Any) -> tuple[Estimate, Any]:
@@ -287,7 +295,8 @@ def _estimate(backend: Any, terms: Any) -> tuple[Estimate, Any]:
         fine = terms.sum(axis=-1)
         half, quarter = (k * terms[..., middle % k :: k].sum(axis=-1) for k in (2, 4))
         sizes = np.abs(backend.to_float(terms)).sum(axis=-1)
-    return estimated(backend, fine, half, quarter, sizes, EXPONENTIAL), sizes
+    found = estimated(backend, fine, half, quarter, sizes, EXPONENTIAL)
+    return found._replace(error=np.where(sizes > 0, found.error, 0.0)), sizes
 
 
 @lru_cache(maxsize=64)
@@ -305,11 +314,14 @@ def _reach(digits: int) -> float:
 
 @dataclass(frozen=True)
 class RiskProgram:
-    """Lowered expressions with integrals over intervals."""
+    """Lowered expressions with integrals over intervals; ``natural`` gives sizes of the values, relative to
+    which errors count where a value vanishes.
+    """
 
     groups: tuple[_Integrals, ...]
     kernel: Kernel
     sensitivity: Kernel  # -> d(value)/d(integral), value by value
+    natural: Natural
 
     def run(
         self,
@@ -324,7 +336,7 @@ class RiskProgram:
         """
         if not self.groups:
             return Evaluated(self.kernel(backend, *at), 0.0, (), ())
-        floats = [float(a) for a in at]
+        floats = doubles(at)
         count = len(self.groups)
         levels = list(near.levels if near else [FIRST_LEVEL] * count)
         guesses = near.places if near else (None,) * count
@@ -350,7 +362,7 @@ class RiskProgram:
 
     def rough(self, backend: Any, at: Sequence[Any], level: int, near: Evaluated | None = None) -> Evaluated:
         """Values at one level: some digits, for the way to a solution."""
-        floats = [float(a) for a in at]
+        floats = doubles(at)
         guesses = near.places if near else (None,) * len(self.groups)
         integrals, places = [], []
         for group, guess in zip(self.groups, guesses, strict=True):
@@ -367,8 +379,8 @@ class RiskProgram:
         slopes = np.array([float(d) for d in self.sensitivity(backend, *at, *integrals)])
         slopes = np.abs(slopes.reshape(-1, len(integrals)))
         sizes = slopes @ np.concatenate([r.sizes for r in results])
-        own = np.array([abs(float(v)) for v in values[: len(slopes)]])
-        scale = np.maximum(np.maximum(own, CANCELLED * sizes), 1e-300)
+        own = [abs(float(v)) for v in values[: len(slopes)]]
+        scale = np.maximum(np.maximum(self.natural(own), CANCELLED * sizes), TINY)
         errors, shares, start = slopes / scale[:, None], [], 0
         for r in results:
             stop = start + len(r.values)
@@ -378,7 +390,10 @@ class RiskProgram:
 
 
 def lower_risk(
-    expressions: Sequence[sp.Expr], arguments: Sequence[sp.Symbol], auxiliary: Sequence[sp.Expr] = ()
+    expressions: Sequence[sp.Expr],
+    arguments: Sequence[sp.Symbol],
+    auxiliary: Sequence[sp.Expr] = (),
+    natural: Natural = tuple,
 ) -> RiskProgram:
     """Lower expressions whose integrals are ``OutputSum`` over intervals of Gaussian densities; the
     ``auxiliary`` ones follow them in the values and share the nodes, their error does not count.
@@ -402,7 +417,7 @@ def lower_risk(
     flat = [e.xreplace(placeholders) for e in stable]
     names = [*arguments, *placeholders.values()]
     slopes = [e.diff(p) for e in flat[: len(expressions)] for p in placeholders.values()]
-    return RiskProgram(tuple(groups), compile_kernel(flat, names), compile_kernel(slopes, names))
+    return RiskProgram(tuple(groups), compile_kernel(flat, names), compile_kernel(slopes, names), natural)
 
 
 def _lower_integrals(

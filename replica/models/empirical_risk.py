@@ -42,10 +42,8 @@ from replica.parameters import Parameter
 from replica.risk_action import ReplicatedRisk, h_0, w
 from replica.risk_rules import FIELD
 from replica.saddle_point import SaddlePoint
-from replica.symbols import PARAMETERS, V, V_hat, alpha, ell, h, kappa, m, m_hat, n, q, q_hat, y
+from replica.symbols import V, V_hat, alpha, h, m, m_hat, n, parameter_symbol, q, q_hat, y
 from solvers.errors import InputError
-
-_SYMBOLS = {**PARAMETERS, "threshold": kappa, "l1_ratio": ell}
 
 
 @dataclass(frozen=True)
@@ -78,6 +76,10 @@ class EmpiricalRisk:
         envelope_rules.check_supported(self.teacher, self.loss)
         self.loss.profile().check_convex("loss")
         self.penalty.profile().check_convex("penalty")
+        symbols = [symbol for _, symbol in self.parameter_symbols()]
+        for parameter, symbol in self.parameter_symbols():
+            if symbols.count(symbol) > 1:
+                raise InputError(f"two parameters are called {parameter.name}")
 
     @property
     def control_parameters(self) -> tuple[Parameter, ...]:
@@ -88,7 +90,7 @@ class EmpiricalRisk:
 
     def parameter_symbols(self) -> tuple[tuple[Parameter, sp.Symbol], ...]:
         """Each control parameter with its symbol."""
-        return tuple((p, _SYMBOLS[p.name]) for p in self.control_parameters)
+        return tuple((p, parameter_symbol(p)) for p in self.control_parameters)
 
     def check(self, values: dict[str, Fraction]) -> None:
         """Raise InputError where the minimiser is not unique, or does not exist: only at lam = 0.

@@ -28,6 +28,8 @@ class FixedPoint(NamedTuple):
 
 MAX_STEP = 2.0
 """Largest change of one coordinate in one step."""
+HALVINGS, LEAST = 4, 1e-3
+"""How often a step is halved, and the part of the residual by which a whole one must lower it."""
 
 
 def solve_map(
@@ -74,12 +76,12 @@ def _newton_step(
     if not np.all(np.isfinite(step)):
         return None, 0
     step *= min(1.0, MAX_STEP / max(np.max(np.abs(step)), 1e-300))
-    for halvings in range(8):
+    for halvings in range(HALVINGS):
         trial = x + step * 0.5**halvings
         found, slope = function(trial)
-        if _size(found - trial) < (1 - 0.1 * 0.5**halvings) * residual and np.all(np.isfinite(slope)):
+        if _size(found - trial) < (1 - LEAST * 0.5**halvings) * residual and np.all(np.isfinite(slope)):
             return (trial, found, slope), halvings + 1
-    return None, 8
+    return None, HALVINGS
 
 
 def _damped_pass(function: Map, x: np.ndarray, value: np.ndarray, weight: float) -> Any:
