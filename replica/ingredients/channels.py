@@ -39,7 +39,7 @@ import sympy as sp
 from replica.expr.average import GaussianAverage, MixedOutputs, OutputSum
 from replica.expr.logsum import expit, stable_log
 from replica.expr.rules import output_integral_to_average, reflected
-from replica.expr.stable import ndtr, normal_density
+from replica.expr.stable import ndtr, normal_density, npdf
 from replica.parameters import Parameter, parse_number
 from replica.symbols import delta, h, kappa, y
 from solvers.errors import InputError
@@ -158,7 +158,22 @@ def _integrated(evidence: sp.Expr, function: sp.Expr, outputs: Any, omega: sp.Ex
     except ValueError:
         density = sp.Add(*(_by_logarithm(term) for term in sp.Add.make_args(evidence)))
         return OutputSum(_centred(density * function, omega), y, outputs)
-    return reflected(scale * averages).doit()
+    return sp.Add(*(_expanded(term) for term in sp.Add.make_args(reflected(scale * averages).doit())))
+
+
+def _expanded(term: sp.Expr) -> sp.Expr:
+    """Moments of truncated Gaussians, polynomials in omega with ndtr and npdf, multiplied out: the squares of
+    omega cancel, which are large beside a small V.
+    """
+    if not term.has(ndtr, npdf):
+        return term
+    names = {f: sp.Dummy() for f in term.atoms(ndtr, npdf)}
+    roots = {p: sp.Dummy() for p in term.atoms(sp.Pow) if not p.exp.is_integer}
+    plain = term.xreplace(names)
+    if not plain.xreplace(roots).is_rational_function():
+        return term
+    back = {name: f for f, name in names.items()}
+    return sp.collect(sp.expand(plain), list(back)).xreplace(back)
 
 
 def _by_logarithm(term: sp.Expr) -> sp.Expr:

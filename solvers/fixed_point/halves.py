@@ -43,7 +43,7 @@ class SignalHalf:
             s = np.log(q_hat)
             near = s <= self.last
             v = self.value * np.exp(-self.power * (s - self.last))
-            slope, error = -self.power * v / q_hat, CONTINUED * v
+            slope, error = -self.power * v / q_hat, CONTINUED * v * (1 + np.maximum(s - self.last, 0.0))
         if np.any(near):
             here, level = evaluate_levels(
                 self.problem.signal, BACKEND, q_hat[near], self.parameters, tolerance, floor, levels

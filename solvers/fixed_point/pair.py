@@ -73,7 +73,7 @@ def solve_points(
         mine = [r for r, owner in zip(found, brackets.point, strict=True) if owner == p]
         last = unresolved(grid, table, p)
         if exact is not None and not problem.nested:
-            mine = polished(problem, exact[p], mine, digits)
+            mine = polished(problem, exact[p], mine, digits, bool(recovered[p]))
             if last is not None and not recovered[p]:
                 mine.append(beyond(problem, exact[p], last, digits))
         elif last is not None and not recovered[p]:

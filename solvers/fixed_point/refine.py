@@ -115,7 +115,8 @@ def run_cycle(
         inner, level = at_level(
             lambda k: problem.signal(backend, k, q_hat, numbers), accuracy, level, relative=True
         )
-        outer, _ = at_level(lambda k: problem.output(backend, k, inner.value, numbers), accuracy)
+        large = max(1.0, float(q_hat))  # an output half of that size is not to be known absolutely
+        outer, _ = at_level(lambda k: problem.output(backend, k, inner.value, numbers), accuracy * large)
         return Cycle(q_hat, inner, outer, outer.value - q_hat, outer.slope * inner.slope, level)
 
 

@@ -176,10 +176,9 @@ class Output:
     def __call__(self, index: np.ndarray, v: np.ndarray, *, fine: bool) -> Evaluation:
         """Output(v) at some places of the grid, to the tolerance of a sign or of a first guess."""
         near = v >= self.resolved
-        evaluate = self._rough if self.signal.problem.nested else self._remembered
         result = Evaluation(*np.full((3, v.size), np.nan))
         if np.any(near):
-            _put(result, near, evaluate(index[near], v[near], fine))
+            _put(result, near, self._remembered(index[near], v[near], fine))
             last = np.flatnonzero(near)[np.argmin(v[near])]
             end, known = v[last], Evaluation(*(a[last] for a in result))
             averaged = bool(np.any(result.error[near] > 0))
@@ -192,7 +191,7 @@ class Output:
         if np.all(near):
             return result
         if not averaged:
-            _put(result, ~near, evaluate(index[~near], v[~near], fine))
+            _put(result, ~near, self._remembered(index[~near], v[~near], fine))
             return result
         with np.errstate(all="ignore"):
             power = known.slope * end / known.value
@@ -201,32 +200,41 @@ class Output:
         _put(result, ~near, Evaluation(beyond, slope, CONTINUED * np.abs(beyond)))
         return result
 
-    def _rough(self, index: np.ndarray, v: np.ndarray, fine: bool) -> Evaluation:
-        """Nested averages: an error that is a small part of q_hat leaves the sign clear, be the value large
-        or small; what is beyond is continued from the last one.
+    def _remembered(self, index: np.ndarray, v: np.ndarray, fine: bool) -> Evaluation:
+        """Output(v) with its factor rounded up to a power of two, times what that is too much."""
+        parameters, factor = without_factor(self.signal.problem, self.parameters)
+        cell = 2.0 ** np.ceil(np.log2(factor)) if factor > 0 else 1.0
+        if self.signal.problem.factor is not None:
+            parameters[self.signal.problem.factor] = cell
+        tolerance, floor = self._asked(index, v, fine)
+        keys = [
+            (self.signal.grid.keys[i], allowed) for i, allowed in zip(index, tolerance.tolist(), strict=True)
+        ]
+        name = ("output", self.signal.name, tuple(map(float, parameters.values())), fine)
+
+        def evaluate(new: list[int]) -> Evaluation:
+            return self._evaluated(parameters, v[new], tolerance[new], floor)
+
+        return Evaluation(*(factor / cell * memory(self.signal.problem, name)(keys, evaluate)))
+
+    def _asked(self, index: np.ndarray, v: np.ndarray, fine: bool) -> tuple[np.ndarray, float]:
+        """Tolerance of each value, relative to itself or to a floor.
+
+        One average costs little: a value is relative to small ones too where a sign hangs on it.  Of nested
+        averages an error that is a small part of q_hat leaves the sign clear, be the value large or small;
+        what is beyond is continued from the last one.
         """
+        if not self.signal.problem.nested:
+            return np.full(v.size, TABLE_TOLERANCE), SMALLEST_SIGN if fine else 0.1
         q_hat = np.exp(self.signal.grid.s[index])
         if fine:
             tolerance = TABLE_TOLERANCE * np.minimum(10 * q_hat, 1.0)
         else:
             tolerance = SIGN_TOLERANCE * np.minimum(q_hat, 1.0)
-        tolerance = np.where(v == v.min(), np.minimum(tolerance, TABLE_TOLERANCE), tolerance)
-        return self._evaluated(self.parameters, v, tolerance, 1.0)
-
-    def _remembered(self, index: np.ndarray, v: np.ndarray, fine: bool) -> Evaluation:
-        """Other halves, relative to small values where a sign hangs on it; without their factor."""
-        rest, factor = without_factor(self.signal.problem, self.parameters)
-        keys = self.signal.grid.keys
-        name = ("output", self.signal.name, tuple(map(float, rest.values())), fine)
-
-        def evaluate(new: list[int]) -> Evaluation:
-            return self._evaluated(rest, v[new], TABLE_TOLERANCE, SMALLEST_SIGN if fine else 0.1)
-
-        rows = memory(self.signal.problem, name)([keys[i] for i in index], evaluate)
-        return Evaluation(*(factor * rows))
+        return np.where(v == v.min(), np.minimum(tolerance, TABLE_TOLERANCE), tolerance), 1.0
 
     def _evaluated(
-        self, parameters: Mapping[str, float], v: np.ndarray, tolerance: Any, floor: float
+        self, parameters: Mapping[str, Any], v: np.ndarray, tolerance: Any, floor: float
     ) -> Evaluation:
         problem, levels = self.signal.problem, (LEVELS.start, TABLE_FINEST)
         mine = {name: np.full(v.size, value) for name, value in parameters.items()}
