@@ -13,6 +13,7 @@ from solvers.problem import FINEST, LEVELS, Batch, Evaluation, PairProblem, eval
 
 CONTINUED = 1e-4  # relative error of the continued law
 SMALLEST = 1e-300  # v as a double
+SATURATED = 1e-60  # v below which outputs that stay finite as v -> 0 are those of this v
 BACKEND = Float64()
 EPS = 2.0**-52
 

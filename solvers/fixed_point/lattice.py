@@ -89,6 +89,7 @@ def grid_of(problem: PairProblem, error_at_zero: float, output: Mapping[str, np.
     low = LOWEST if np.any(at_zero == 0) else 0.9 * at_zero.min()
     unbounded = NOISELESS if _grows_like_inverse(small) or finite.size == points else NOISY
     high = 1.2 * finite.max() if finite.size == points else FARTHEST
+    high = max(high, 10 * low)  # where the outputs never say anything
     top = min(high, max(unbounded, 10 * low))
     costly = problem.nested or problem.spectral
     per_decade = COARSE if costly and np.log10(top / low) >= 6 else PER_DECADE

@@ -66,8 +66,8 @@ def solve_points(
     half = signal_table.half
     table = residual_table(signal_table, output, recovered)
     brackets = brackets_of(grid.s, table)
-    landing = newton(problem, half, output, brackets, tolerance)
-    found = roots_at(problem, half, output, brackets.point, landing)
+    landing = newton(problem, half, output, brackets, grid.saturated, tolerance)
+    found = roots_at(problem, half, output, brackets.point, grid.saturated, landing)
     results = []
     for p in range(points):
         mine = [r for r, owner in zip(found, brackets.point, strict=True) if owner == p]

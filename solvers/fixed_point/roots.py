@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from solvers.fixed_point.halves import BACKEND, SignalHalf, rounding_of
+from solvers.fixed_point.halves import BACKEND, EPS, SATURATED, SMALLEST, SignalHalf, rounding_of
 from solvers.fixed_point.lattice import LOWEST
 from solvers.fixed_point.table import Brackets
 from solvers.problem import FINEST, LEVELS, TYPICAL, Evaluation, PairProblem, evaluate_levels
@@ -18,6 +18,7 @@ ROUGH = 1e-7  # tolerance of the first step of nested averages
 SETTLED = 1e-12  # residual at which Newton ends
 MOST_STEPS = 40
 NEAR = 1e-9  # length of a step after which f is at rounding, unless it still falls
+ENTROPY_TOLERANCE = 1e-8  # error of Phi beyond which it is no number; it chooses among the solutions
 STALLED = 0.25  # by which factor it falls at least while it does
 
 
@@ -56,16 +57,22 @@ def _pass(
     problem: PairProblem,
     half: SignalHalf,
     output: Mapping[str, Any],
+    saturated: np.ndarray,
     s: np.ndarray,
     tolerance: float,
     levels: tuple[int, int],
 ) -> tuple[Pass, tuple[int, int]]:
-    """A pass of updates, with quadratures from ``levels`` (signal, output) on; the levels that sufficed."""
+    """A pass of updates, with quadratures from ``levels`` (signal, output) on; the levels that sufficed.
+
+    ``saturated``: where the outputs stay finite as v -> 0.
+    """
     q_hat = np.exp(s)
     inner, first = half(q_hat, tolerance, levels=(levels[0], FINEST))
+    v = np.where(saturated, np.maximum(inner.value, SATURATED), inner.value)
     outer, second = evaluate_levels(
-        problem.output, BACKEND, inner.value, output, tolerance, levels=(levels[1], problem.finest)
+        problem.output, BACKEND, v, output, tolerance, levels=(levels[1], problem.finest)
     )
+    outer = outer._replace(slope=np.where(v == inner.value, outer.slope, 0.0))
     with np.errstate(all="ignore"):
         gain = outer.slope / outer.value * inner.slope * q_hat
         return Pass(np.log(outer.value) - s, gain, inner, outer), (first, second)
@@ -76,6 +83,7 @@ def newton(
     half: SignalHalf,
     output: Mapping[str, np.ndarray],
     brackets: Brackets,
+    saturated: np.ndarray,
     tolerance: float,
 ) -> Landing:
     """Newton's iteration, with the curvature known from the points before, kept inside its bracket, all
@@ -100,7 +108,13 @@ def newton(
         here = s[pending]
         rough = problem.nested and iteration == 0
         (f, gain, inner, outer), levels = _pass(
-            problem, half, mine, here, ROUGH if rough else tolerance, levels
+            problem,
+            half,
+            mine,
+            saturated[brackets.point[pending]],
+            here,
+            ROUGH if rough else tolerance,
+            levels,
         )
         evaluations += pending.size
         if rough:
@@ -138,9 +152,10 @@ def roots_at(
     half: SignalHalf,
     output: Mapping[str, np.ndarray],
     point: np.ndarray,
+    saturated: np.ndarray,
     landing: Landing,
 ) -> list[Root]:
-    """The solutions: residual, errors and free entropy of each."""
+    """The solutions: residual, errors and free entropy of each; a v that is no double is 0."""
     s, (f, gain, inner, outer) = landing.s, landing.last
     if s.size == 0:
         return []
@@ -150,7 +165,9 @@ def roots_at(
     q_hat = np.exp(s - last)
     v = inner.value - inner.slope * q_hat * last
     both = {**{name: np.full(s.size, value) for name, value in half.parameters.items()}, **mine}
-    phi = _batch_entropy(problem, q_hat, v, both, min(landing.levels))
+    there = np.where(saturated[point], np.maximum(v, SATURATED), v)
+    entropy = _batch_entropy(problem, q_hat, there, both, min(landing.levels))
+    phi, doubt = entropy.value, entropy.error
     stiffness = np.maximum(np.abs(1 - gain), 1e-12)
     with np.errstate(all="ignore"):  # at q = 0 an even channel says nothing
         passed = np.abs(outer.slope) / outer.value
@@ -162,6 +179,10 @@ def roots_at(
         1 + np.abs(inner.slope) * q_hat * passed / stiffness
     )
     iteration = np.abs(inner.slope) * q_hat * f * f
+    lost = saturated[point] & (inner.value <= SMALLEST)
+    v, iteration, quadrature, rounding = (
+        np.where(lost, 0.0, a) for a in (v, iteration, quadrature, rounding)
+    )
     roots = []
     for k in range(s.size):
         errors = Errors(float(iteration[k]), float(quadrature[k]), float(rounding[k]))
@@ -170,7 +191,10 @@ def roots_at(
         allowed = 1e-11 + 2 * rounding_of(problem, q_hat[k], v[k]) * passed[k]
         if not (np.isfinite(phi[k]) and residual <= allowed):
             outcome = Outcome.RESIDUAL
-        elif not errors.quadrature <= 1e-10 + 64 * errors.rounding:
+        elif not (
+            errors.quadrature <= 1e-10 + 64 * errors.rounding
+            and doubt[k] <= ENTROPY_TOLERANCE * max(1.0, abs(phi[k])) + 64 * EPS * q_hat[k]
+        ):
             outcome = Outcome.QUADRATURE
         else:
             outcome = Outcome.CONVERGED
@@ -182,13 +206,13 @@ def roots_at(
 
 def _batch_entropy(
     problem: PairProblem, q_hat: Any, v: Any, parameters: Mapping[str, Any], level: int
-) -> np.ndarray:
+) -> Evaluation:
     def half(backend: Any, level: int, at: Any, values: Mapping[str, Any]) -> Evaluation:
         rest = {name: value for name, value in values.items() if name != "v"}
         return problem.free_entropy(backend, level, at, values["v"], rest)
 
     levels = (min(level, problem.finest), problem.finest)
-    return evaluate_levels(half, BACKEND, q_hat, {**parameters, "v": v}, 1e-12, levels=levels).result.value
+    return evaluate_levels(half, BACKEND, q_hat, {**parameters, "v": v}, 1e-12, levels=levels).result
 
 
 def end_root(
@@ -210,7 +234,7 @@ def end_root(
         np.array([half.error_at_zero]),
         {name: np.array([value]) for name, value in mine.items()},
         TYPICAL,
-    )
+    ).value
     return Root(0.0, half.error_at_zero, float(phi[0]), 0.0, exact, 0.0, outcome)
 
 

@@ -14,15 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from solvers.fixed_point.halves import BACKEND, CONTINUED, EPS, SMALLEST, SignalHalf, rounding_of
+from solvers.fixed_point.halves import BACKEND, CONTINUED, EPS, SATURATED, SMALLEST, SignalHalf, rounding_of
 from solvers.fixed_point.lattice import Grid, memory, without_factor
-from solvers.problem import FINEST, LEVELS, Evaluation, PairProblem, evaluate_levels
+from solvers.problem import FINEST, LEVELS, TYPICAL, Evaluation, PairProblem, evaluate_levels
 
 CUBIC_STEPS = 7
 THINNED = 4
 CLEAR = 4  # errors of f beyond which its sign is clear
 SPECTRAL_TOLERANCE = 1e-10  # of v from a spectral law
 TABLE_TOLERANCE = 1e-4  # a sign and a first guess are all that the table is for
+FINE = 1e-13  # of v where a sign is not clear: beside q = 0 it hangs on the digits of 1 - v
 SIGN_TOLERANCE = 0.03  # the same, of q_hat, where a sign is all that is asked for first
 SATURATING, DIVERGING = 1e-20, 1e-10
 """v below which an output half with averages is continued: finite at v = 0, or a power of v."""
@@ -62,25 +63,30 @@ class Signal:
         """The equations."""
         return self.half.problem
 
-    def __call__(self, index: np.ndarray) -> Evaluation:
-        """v, dv/dq_hat and the error of v at some places of the grid."""
+    def __call__(self, index: np.ndarray, *, fine: bool = False) -> Evaluation:
+        """v, dv/dq_hat and the error of v at some places of the grid, to a first guess or to all digits."""
         inside = index < self.grid.table
         result = Evaluation(*np.empty((3, index.size)))
-        for part, source in ((inside, self._tabulated), (~inside, self._continued)):
-            if np.any(part):
-                _put(result, part, source(index[part]))
+        if np.any(inside):
+            _put(result, inside, self._tabulated(index[inside], fine))
+        if not np.all(inside):
+            _put(result, ~inside, self._continued(index[~inside]))
         return result
 
-    def _tabulated(self, index: np.ndarray) -> Evaluation:
+    def _tabulated(self, index: np.ndarray, fine: bool) -> Evaluation:
         problem, q_hat, keys = self.problem, np.exp(self.grid.s[index]), self.grid.keys
-        tolerance = SPECTRAL_TOLERANCE if problem.spectral else TABLE_TOLERANCE
-        finest = FINEST if problem.spectral or problem.nested else TABLE_FINEST
         half = replace(self.half, last=np.inf)
+        if problem.spectral:
+            tolerance, levels = SPECTRAL_TOLERANCE, (LEVELS.start, FINEST)
+        elif fine:
+            tolerance, levels = FINE, (TYPICAL, FINEST)
+        else:
+            tolerance, levels = TABLE_TOLERANCE, (LEVELS.start, FINEST if problem.nested else TABLE_FINEST)
 
         def evaluate(new: list[int]) -> Evaluation:
-            return half(q_hat[new], tolerance, 0.0, (LEVELS.start, finest)).result
+            return half(q_hat[new], tolerance, 0.0, levels).result
 
-        return Evaluation(*memory(problem, ("signal", self.name))([keys[i] for i in index], evaluate))
+        return Evaluation(*memory(problem, ("signal", self.name, fine))([keys[i] for i in index], evaluate))
 
     def _continued(self, index: np.ndarray) -> Evaluation:
         return self.half(np.exp(self.grid.s[index]), np.inf).result
@@ -179,26 +185,34 @@ class Output:
         result = Evaluation(*np.full((3, v.size), np.nan))
         if np.any(near):
             _put(result, near, self._remembered(index[near], v[near], fine))
-            last = np.flatnonzero(near)[np.argmin(v[near])]
-            end, known = v[last], Evaluation(*(a[last] for a in result))
-            averaged = bool(np.any(result.error[near] > 0))
-        else:
-            end = self.resolved
-            known = Evaluation(
-                *(a[0] for a in self._evaluated(self.parameters, np.array([end]), TABLE_TOLERANCE, 0.1))
-            )
-            averaged = bool(known.error > 0)
         if np.all(near):
             return result
-        if not averaged:
+        if self.saturated or not np.any(near):
+            end, known = self.resolved, self._at_resolved()
+        else:
+            last = np.flatnonzero(near)[np.argmin(v[near])]
+            end, known = v[last], Evaluation(*(a[last] for a in result))
+        if not (known.error > 0 or np.any(result.error[near] > 0)):
             _put(result, ~near, self._remembered(index[~near], v[~near], fine))
             return result
         with np.errstate(all="ignore"):
             power = known.slope * end / known.value
             beyond = known.value * (v[~near] / end) ** power
             slope = power * beyond / v[~near]
+        if self.saturated:
+            slope = np.where(v[~near] < SATURATED, 0.0, slope)
         _put(result, ~near, Evaluation(beyond, slope, CONTINUED * np.abs(beyond)))
         return result
+
+    def _at_resolved(self) -> Evaluation:
+        """Output(v) at the end of what is resolved."""
+        parameters, factor = without_factor(self.signal.problem, self.parameters)
+
+        def evaluate(_: list[int]) -> Evaluation:
+            return self._evaluated(parameters, np.array([self.resolved]), TABLE_TOLERANCE, 0.1)
+
+        name = ("resolved", tuple(map(float, parameters.values())))
+        return Evaluation(*(factor * memory(self.signal.problem, name)([self.resolved], evaluate)[:, 0]))
 
     def _remembered(self, index: np.ndarray, v: np.ndarray, fine: bool) -> Evaluation:
         """Output(v) with its factor rounded up to a power of two, times what that is too much."""
@@ -245,7 +259,7 @@ def _residual(
     signal: Signal, output: Output, index: np.ndarray, *, fine: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """f, df/ds and the error of f at some places of the grid."""
-    v = signal(index)
+    v = signal(index, fine=fine)
     outer = output(index, v.value, fine=fine)
     s, q_hat = signal.grid.s[index], np.exp(signal.grid.s[index])
     rounding = np.where(index < signal.grid.table, rounding_of(signal.problem, q_hat, v.value), 0.0)

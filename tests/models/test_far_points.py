@@ -1,0 +1,100 @@
+"""Points where a double has few digits of what is solved for: beside a continuous threshold, and at an error
+that is no double any more.  The numbers beside are solved anew with mpmath.
+"""
+
+from __future__ import annotations
+
+import mpmath as mp
+import pytest
+
+from replica import SpikedMatrix, TeacherStudent, solve
+from replica.ingredients import (
+    AbsoluteValue,
+    Bernoulli,
+    Discrete,
+    Gaussian,
+    GaussianMixture,
+    GaussianNoise,
+    LaplaceNoise,
+    Probit,
+    Quantiser,
+    Rademacher,
+    SparseRademacher,
+)
+from solvers.solution import Outcome
+
+
+def magnetisation(q_hat):
+    """E tanh(q_hat + sqrt(q_hat) z), the overlap of a Rademacher signal."""
+    return mp.quad(lambda z: mp.npdf(z) * mp.tanh(q_hat + mp.sqrt(q_hat) * z), [-12, -4, 0, 4, 12])
+
+
+@pytest.mark.parametrize("lam", ["1.01", "1.0001", "1.000001"])
+def test_a_spike_just_above_its_continuous_threshold(lam):
+    """q = E tanh(lam q + sqrt(lam q) z): q vanishes like lam - 1."""
+    solution = solve(SpikedMatrix(Rademacher()), lam=lam)
+    with mp.workdps(40):
+        strength = mp.mpf(lam)
+        start = strength - 1
+        q = mp.findroot(lambda x: magnetisation(strength * x) / x - 1, (start, 0.9 * start))
+        assert abs(solution["q"] / q - 1) < 1e-8
+    assert len(solution.branches) == 2
+    assert solution.branches[0] == 0
+
+
+def test_no_spike():
+    solution = solve(SpikedMatrix(Rademacher()), lam=0)
+    assert solution["q"] == 0
+    assert solution.free_entropy == pytest.approx(0, abs=1e-14)
+
+
+@pytest.mark.parametrize(("alpha", "informative"), [("0.499", False), ("0.5001", True), ("0.50001", True)])
+def test_weak_recovery_from_absolute_values(alpha, informative):
+    """Weak recovery of a Gaussian signal from |h| begins at alpha = 1/2 (Mondelli and Montanari 2018)."""
+    solution = solve(TeacherStudent(Gaussian(), AbsoluteValue()), alpha=alpha)
+    assert (solution["q"] > 0) == informative
+    assert solution["q"] == pytest.approx(0.4 * max(float(alpha) - 0.5, 0), rel=0.05)
+
+
+@pytest.mark.parametrize("delta", ["1e-2", "1e-8"])
+def test_an_error_that_vanishes_exponentially_below_a_noise_that_does_not(delta):
+    """Laplace noise of variance delta has the Fisher information 2/delta, so that q_hat = 2 alpha/delta where
+    v = E[1 - tanh(q_hat + sqrt(q_hat) z)] vanishes.
+    """
+    solution = solve(TeacherStudent(Rademacher(), LaplaceNoise()), alpha=5, delta=delta)
+    assert solution.outcome is Outcome.CONVERGED
+    assert solution["q_hat"] == pytest.approx(10 / float(delta), rel=1e-12)
+    if delta == "1e-2":
+        with mp.workdps(30):
+            r = mp.mpf(1000)  # the error comes from fields beside 0, sqrt(r) deviations away
+            v = mp.quad(lambda h: mp.npdf(h, r, mp.sqrt(r)) * 2 / (1 + mp.exp(2 * h)), [-60, -20, 0, 20, 60])
+        assert solution["mmse"] == pytest.approx(float(v), rel=1e-9)
+
+
+def test_an_error_that_is_no_double():
+    solution = solve(
+        TeacherStudent(SparseRademacher(), GaussianNoise()), rho="0.2", alpha="9.404", delta="1e-4"
+    )
+    assert (solution["q_hat"], solution["mmse"]) == (pytest.approx(94040, rel=1e-14), 0)
+    probit = solve(TeacherStudent(Rademacher(), Probit()), alpha=5, delta="1e-8")
+    assert (probit["q"], probit["mmse"]) == (1, 0)
+
+
+def test_two_atoms_far_apart():
+    prior = Discrete((0, 10), ("99/100", "1/100"))
+    solution = solve(TeacherStudent(prior, LaplaceNoise()), alpha="12.384", delta=1)
+    assert solution["q_hat"] == pytest.approx(24.768, rel=1e-12)
+
+
+def test_thresholds_inside_a_quantiser_have_nodes():
+    """The free entropy of narrow components, by sums over the outputs and quadrature over the field."""
+    prior = GaussianMixture(("1/3", "2/3"), (1, "-1/2"), ("1e-6", "1e-4"))
+    model = TeacherStudent(prior, Quantiser(("-3/2", "-1/5", "1/2", 2)))
+    solution = solve(model, alpha="8.317", start="informed")
+    assert solution.free_entropy == pytest.approx(-0.7597857644199, rel=1e-11)
+
+
+def test_only_perfect_recovery_is_left():
+    """A rare signal seen through levels that are all far away but one: every v of the table is below 1e-10."""
+    solution = solve(TeacherStudent(Bernoulli(), Quantiser()), rho="0.001", alpha="1.974", start="informed")
+    assert solution.outcome is Outcome.PERFECT_RECOVERY
