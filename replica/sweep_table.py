@@ -44,7 +44,7 @@ def dataset(
         for name in names
     }
     columns |= {name: [getattr(row, name) if row else math.nan for row in believed] for name in ENDINGS}
-    columns["outcome"] = [_sentence(row, observables) for row in rows]
+    columns["outcome"] = [_sentence(row, list(names)) for row in rows]
     docs = {parameter.name: {"description": parameter.doc} for parameter in model.control_parameters}
     return xr.Dataset(
         {
@@ -66,15 +66,15 @@ def dataset(
     )
 
 
-def _sentence(row: Row | None, observables: Sequence[str]) -> str:
-    """How a point ended, and which of the observables have no number there."""
+def _sentence(row: Row | None, names: Sequence[str]) -> str:
+    """How a point ended, and which of its variables have no number although it converged."""
     if row is None:
         return "not computed: interrupted"
     said = [row.outcome.value]
-    for name in observables if row.outcome.converged else ():
-        value = row.values.get(name)
-        if value is None:
-            said.append(f"{name} is not defined here")
-        elif math.isnan(value):
-            said.append(f"{name} did not converge")
+    if row.outcome.converged:
+        values = {name: row.values.get(name) for name in names}
+        undefined = [name for name, x in values.items() if x is None]
+        lost = [name for name, x in values.items() if x is not None and math.isnan(x)]
+        said += [f"not defined here: {', '.join(undefined)}"] if undefined else []
+        said += [f"did not converge: {', '.join(lost)}"] if lost else []
     return "; ".join(said)

@@ -43,7 +43,7 @@ def sweep(
     a variable for each unknown (mmse, q and q_hat where they reduce to one pair) and for each of the
     ``observables`` named, of those that ``model.observables`` states, then free_entropy, residual, error and
     outcome (its sentence); each says what it is and its units in ``attrs``.  A point that did not converge
-    holds nan and says so.  Where an observable alone has no number, the outcome says that too.  Models of
+    holds nan and says so.  Where a variable alone has no number, the outcome names it.  Models of
     several unknowns compute all their observables with a solution, and the table has them all.
 
     ``progress(done, total)`` is called as points finish; ``executor`` is any ``concurrent.futures.Executor``.
