@@ -27,7 +27,11 @@ import sympy as sp
 from replica.api import solve
 from replica.lowering.pathwise import has_nested_averages
 from replica.lowering.problem import pair_problem
+from replica.lowering.risk import NAMES as RISK_UNKNOWNS
+from replica.lowering.risk import risk_equations
 from replica.parameters import validate
+from replica.risk_action import w
+from replica.symbols import lam
 from replica.thresholds import FAMILIES
 from solvers.backends.arb import Arb
 from solvers.backends.float64 import Float64
@@ -66,7 +70,8 @@ def battery(
     """Every check on a model; those of numbers at each of the points.
 
     A model of several unknowns (spins, memories) has its expressions rebuilt, its identities evaluated, and
-    at each point, T > 0, its free entropy differentiated by differences: see ``stationary_at_a_solution``.
+    at each point, T > 0, its free entropy differentiated by differences: see ``stationary_at_a_solution``.  A
+    risk to minimise: see ``risk_equations_are_derivatives`` and ``minimum_of_a_risk``.
 
     Parameters
     ----------
@@ -86,6 +91,12 @@ def battery(
         placed = [validate(model.control_parameters, point) for point in points]
         found = [*rebuilt_from_arguments(model), *identities(model)]
         return (*found, *(f for values in placed for f in stationary_at_a_solution(model, values, start)))
+    if model.solver == "risk":
+        placed = [validate(model.control_parameters, point) for point in points]
+        found = [*rebuilt_from_arguments(model), *identities(model)]
+        for values in placed:
+            found += [*risk_equations_are_derivatives(model, values), *minimum_of_a_risk(model, values)]
+        return tuple(found)
     placed = [_placed(model, point) for point in points]  # what is refused, is at once
     findings: list[Finding] = []
     for stated in dict.fromkeys([model] if not placed else [at_point for at_point, _ in placed]):
@@ -172,6 +183,98 @@ def stationary_at_a_solution(
     yield Finding("thermodynamics", "e is -dPhi/dbeta", float(solution["energy"]), -slope, 1e-8)
     free = float(solution["energy"]) - temperature * float(solution["entropy"])
     yield Finding("thermodynamics", "f is e - T s", float(solution["f"]), free, 1e-12)
+
+
+def risk_equations_are_derivatives(model: Any, values: Mapping[str, Fraction]) -> Iterator[Finding]:
+    """The six equations come from Phi: away from any solution dPhi/d(overlap) = 0 where the conjugates are
+    their updates, and dPhi/d(conjugate) = 0 where the overlaps are theirs.
+    """
+    equations = risk_equations(model)
+    nested = any(group.inner for group in equations.outputs.groups)
+    backend: Any = Float64() if nested else Arb(DIGITS)
+    accuracy, last, tolerance = (1e-14, 8, 1e-7) if nested else (1e-24, 10, 1e-12)
+    step = Fraction(1, 2**8) if nested else Fraction(1, 10**4)
+    with backend.context():
+        parameters = [backend.number(values[name]) for name in equations.parameters]
+        rho = float(equations.second_moment.run(backend, parameters, accuracy, last).values[0])
+
+        def phi(x: list[Fraction]) -> Fraction:
+            at = [*(backend.number(v) for v in x), *parameters]
+            return _fraction(backend, equations.measured.run(backend, at, accuracy, last).values[0])
+
+        def updated(program: Any, x: list[Fraction]) -> list[Fraction]:
+            at = [*(backend.number(v) for v in x), *parameters]
+            return [_fraction(backend, v) for v in program.run(backend, at, accuracy, last).values[:3]]
+
+        for cosine, square, response in ((0.4, Fraction(3, 2), Fraction(4, 5)), (0.7, Fraction(1, 3), 3)):
+            overlap = Fraction(cosine * float(square * rho) ** 0.5) if rho else Fraction(0)
+            order = [overlap, square, Fraction(response)]
+            yield from _risk_slopes(phi, [*order, *updated(equations.outputs, order)], 0, step, tolerance)
+        for conjugates in (
+            (Fraction(1), Fraction(2, 5), Fraction(7, 10)),
+            (Fraction(2), Fraction(3), Fraction(1, 5)),
+        ):
+            order = updated(equations.weights, list(conjugates))
+            yield from _risk_slopes(phi, [*order, *conjugates], 3, step, tolerance)
+
+
+def _risk_slopes(
+    phi: Callable[[list[Fraction]], Fraction], x: list[Fraction], first: int, step: Fraction, tolerance: float
+) -> Iterator[Finding]:
+    """The derivatives of Phi in three of the logarithms of its unknowns, against 0."""
+    for k in range(first, first + 3):
+
+        def moved(factor: Fraction, k: int = k) -> Fraction:
+            return phi([v * factor if i == k else v for i, v in enumerate(x)])
+
+        slope = _slope(moved, Fraction(1), step)
+        where = f"in {RISK_UNKNOWNS[k]} at {RISK_UNKNOWNS[first + 2]} = {float(x[first + 2]):.3g}"
+        yield Finding("Phi is stationary", where, float(slope), 0.0, tolerance)
+
+
+def minimum_of_a_risk(model: Any, values: Mapping[str, Fraction]) -> Iterator[Finding]:
+    """At the solution: bounds on the overlaps, the energy's derivatives in alpha and lam against what is
+    observed, the same numbers at a higher precision; and no weights without data.
+    """
+    solution = _solved(model, values, None)
+    number = {name: float(value) for name, value in solution.values.items()}
+    equations = risk_equations(model)
+    parameters = [float(values[name]) for name in equations.parameters]
+    rho = float(equations.second_moment.run(Float64(), parameters, 1, 0).values[0])
+    yield Finding("bounds", "the residual is at rounding", solution.residual, 0.0, 1e-10)
+    yield Finding(
+        "bounds", "m^2 is not above q rho", max(number["m"] ** 2 - number["q"] * rho, 0.0), 0.0, 1e-12
+    )
+    for name in ("q", "V", "q_hat", "V_hat", "training_loss"):
+        yield Finding("bounds", f"{name} is not negative", min(number[name], 0.0), 0.0, 1e-12)
+
+    def energy(name: str) -> float:
+        """The derivative of the energy in the logarithm of a parameter."""
+
+        def at(factor: Fraction) -> Fraction:
+            return Fraction(float(_solved(model, {**values, name: values[name] * factor}, None)["energy"]))
+
+        return float(_slope(at, Fraction(1), Fraction(1, 2**8)))
+
+    loss = float(values["alpha"]) * number["training_loss"]
+    spread = number["V"] * number["q_hat"] / 2  # alpha E (prox - omega)^2/(2 V)
+    yield Finding("thermodynamics", "dE/dalpha is the Moreau envelope", energy("alpha"), loss + spread, 1e-8)
+    penalty = model.penalty.value(w)
+    if values["lam"] and sp.expand(penalty.diff(lam) * lam - penalty) == 0:
+        left = energy("lam")
+        yield Finding("thermodynamics", "lam dE/dlam is the penalty", left, number["energy"] - loss, 1e-8)
+        if sp.expand(penalty - lam * w**2 / 2) == 0:
+            yield Finding(
+                "thermodynamics", "2 dE/dlam is q", 2 * left / float(values["lam"]), number["q"], 1e-7
+            )
+    if not any(group.inner for group in equations.outputs.groups):
+        fine = _solved(model, values, None, DIGITS)
+        for name, value in number.items():
+            yield Finding("two precisions", name, value, float(fine[name]), 1e-11)
+    if values["lam"]:
+        scarce = _solved(model, {**values, "alpha": SCARCE}, None)
+        for name in ("m", "q", "energy"):
+            yield Finding("no data", f"{name} is 0", float(scarce[name]), 0.0, 1e-4)
 
 
 def updates_are_derivatives(model: Any, values: Mapping[str, Fraction]) -> Iterator[Finding]:

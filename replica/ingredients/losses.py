@@ -55,7 +55,7 @@ class Loss(ABC):
         """l(u) by pieces."""
 
     def on_labels(self) -> Loss:
-        """The same loss for y^2 = 1 and an even l: l(y - h) = l(1 - y h), so that labels are mirror images."""
+        """The same loss for y^2 = 1 and an even l: l(y - h) = l(1 - y h), and labels are mirror images."""
         return self if self.margin or not self.profile().even else _Mirrored(self)
 
     def argument(self, y: sp.Expr, field: sp.Expr) -> sp.Expr:
