@@ -28,7 +28,7 @@ class Arb(Intervals, Truncated):
             self.pi = flint.arb.pi()
             self._root2 = flint.arb(2).sqrt()
             self._root2pi = (2 * flint.arb.pi()).sqrt()
-        for name in ("exp", "log", "sqrt", "tanh", "cosh", "sinh", "asinh"):
+        for name in ("exp", "log", "sqrt", "tanh", "cosh", "sinh", "asinh", "sin", "cos", "atan"):
             setattr(self, name, np.frompyfunc(self._method(name), 1, 1))
         self.abs = np.frompyfunc(abs, 1, 1)
         self.sign = np.frompyfunc(lambda x: x.sgn(), 1, 1)
@@ -80,7 +80,8 @@ class Arb(Intervals, Truncated):
         return value + flint.arb(0, flint.arb(x).rad())
 
     def _normal_density(self, x: Any, mean: Any, variance: Any) -> Any:
-        return (-((x - mean) ** 2) / (2 * variance)).exp() / (2 * flint.arb.pi() * variance).sqrt()
+        gap = x - mean  # its square by multiplication, see ``power``
+        return (-gap * gap / (2 * variance)).exp() / (2 * flint.arb.pi() * variance).sqrt()
 
     def _npdf(self, x: Any) -> Any:
         return (-x * x / 2).exp() / self._root2pi
@@ -218,6 +219,7 @@ def _arb_mid(v: flint.arb | int) -> flint.arb | int:
 
 
 def _logaddexp(a: flint.arb, b: flint.arb) -> flint.arb:
+    a, b = flint.arb(a), flint.arb(b)  # a literal 0 is an int
     high, low = (a, b) if a.mid() > b.mid() else (b, a)
     return high + (low - high).exp().log1p()
 
