@@ -23,8 +23,7 @@ import numpy as np
 import sympy as sp
 
 from replica.expr.average import GaussianAverage, OutputSum
-from replica.expr.logsum import logaddexp
-from replica.expr.stable import log2cosh, log_ndtr, ndtr, normal_density, npdf
+from replica.expr.stable import log_ndtr, ndtr, normal_density, npdf
 from replica.lowering.printer import compile_kernel
 from solvers.backends.float64 import Float64
 from solvers.quadrature.clustered import as_numbers
@@ -398,14 +397,8 @@ def lower_risk(
     """Lower expressions whose integrals are ``OutputSum`` over intervals of Gaussian densities; the
     ``auxiliary`` ones follow them in the values and share the nodes, their error does not count.
     """
-    stable = [
-        sp.sympify(e).replace(
-            lambda n: isinstance(n, logaddexp) and n.args[0] == 0,
-            lambda n: log2cosh(n.args[1] / 2) + n.args[1] / 2,
-        )
-        for e in (*expressions, *auxiliary)
-    ]
-    integrals = list(dict.fromkeys(i for e in stable for i in sorted(e.atoms(OutputSum), key=str)))
+    every = [sp.sympify(e) for e in (*expressions, *auxiliary)]
+    integrals = list(dict.fromkeys(i for e in every for i in sorted(e.atoms(OutputSum), key=str)))
     families: dict[Any, list[OutputSum]] = {}
     for integral in integrals:
         families.setdefault((integral.var, integral.outputs), []).append(integral)
@@ -414,7 +407,7 @@ def lower_risk(
     for (variable, domain), members in families.items():
         placeholders.update((i, sp.Dummy("integral", real=True)) for i in members)
         groups.append(_lower_integrals(members, variable, domain, arguments))
-    flat = [e.xreplace(placeholders) for e in stable]
+    flat = [e.xreplace(placeholders) for e in every]
     names = [*arguments, *placeholders.values()]
     slopes = [e.diff(p) for e in flat[: len(expressions)] for p in placeholders.values()]
     return RiskProgram(tuple(groups), compile_kernel(flat, names), compile_kernel(slopes, names), natural)
