@@ -138,10 +138,9 @@ def residual_table(signal: Signal, output: Mapping[str, np.ndarray], recovered: 
     table = Table(*(np.empty((points, grid.s.size), dtype=kind) for kind in (float, float, bool)))
     for p in range(points):
         outer = Output(signal, {name: values[p] for name, values in output.items()}, bool(grid.saturated[p]))
-        some = outer.places(v)
-        f, slope, noise = _residual(signal, outer, some, fine=False)
-        if some.size < grid.s.size:
-            f, slope, noise = interpolated(grid.s, some, f, slope, noise)
+        f, slope, noise = _residual(signal, outer, signal.places, fine=False)
+        if signal.places.size < grid.s.size:
+            f, slope, noise = interpolated(grid.s, signal.places, f, slope, noise)
             unsure = np.flatnonzero(_to_refine(f, noise) & (v >= outer.resolved))
             if unsure.size:
                 f[unsure], slope[unsure], noise[unsure] = _residual(signal, outer, unsure, fine=True)
@@ -171,13 +170,6 @@ class Output:
     def resolved(self) -> float:
         """The v below which it is continued."""
         return SATURATING if self.saturated else DIVERGING
-
-    def places(self, v: np.ndarray) -> np.ndarray:
-        """Where f is evaluated first: where v is, and at all places where a half is continued."""
-        if self.signal.problem.spectral:
-            return self.signal.places
-        index = np.arange(v.size)
-        return index[(v < self.resolved) | np.isin(index, self.signal.places)]
 
     def __call__(self, index: np.ndarray, v: np.ndarray, *, fine: bool) -> Evaluation:
         """Output(v) at some places of the grid, to the tolerance of a sign or of a first guess."""
