@@ -35,6 +35,7 @@ class PointResult:
     evaluations: int
 
 
+@np.errstate(all="ignore")  # every number is looked at before it is believed
 def solve_points(
     problem: PairProblem,
     signal: Mapping[str, float],

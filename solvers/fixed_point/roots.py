@@ -73,9 +73,8 @@ def _pass(
         problem.output, BACKEND, v, output, tolerance, levels=(levels[1], problem.finest)
     )
     outer = outer._replace(slope=np.where(v == inner.value, outer.slope, 0.0))
-    with np.errstate(all="ignore"):
-        gain = outer.slope / outer.value * inner.slope * q_hat
-        return Pass(np.log(outer.value) - s, gain, inner, outer), (first, second)
+    gain = outer.slope / outer.value * inner.slope * q_hat
+    return Pass(np.log(outer.value) - s, gain, inner, outer), (first, second)
 
 
 def newton(
@@ -122,8 +121,7 @@ def newton(
         if iteration == 0:
             rising[pending] = gain > 1
         else:
-            with np.errstate(all="ignore"):
-                bent = (gain - rows[1, pending]) / (here - at[pending])
+            bent = (gain - rows[1, pending]) / (here - at[pending])
             curvature[pending] = np.where(np.isfinite(bent), bent, curvature[pending])
         before, at[pending] = rows[0, pending], here
         rows[:, pending] = (f, gain, *inner, *outer)
@@ -132,10 +130,9 @@ def newton(
         left = np.where(rising[pending], ~inside, inside)  # the root lies to the right of s
         lower[pending] = np.where(left, here, lower[pending])
         upper[pending] = np.where(left, upper[pending], here)
-        with np.errstate(all="ignore"):
-            step = -f / (gain - 1)
-            bend = -curvature[pending] / (2 * (gain - 1)) * step
-            target = here + step * (1 + np.where(np.abs(bend) < 0.5, bend, 0.0))
+        step = -f / (gain - 1)
+        bend = -curvature[pending] / (2 * (gain - 1)) * step
+        target = here + step * (1 + np.where(np.abs(bend) < 0.5, bend, 0.0))
         outside = ~((target >= lower[pending]) & (target <= upper[pending]))
         target = np.where(outside, (lower[pending] + upper[pending]) / 2, target)
         settled = (np.abs(f) <= SETTLED) | (near[pending] & ~fell)
@@ -160,8 +157,7 @@ def roots_at(
     if s.size == 0:
         return []
     mine = {name: values[point] for name, values in output.items()}
-    with np.errstate(all="ignore"):
-        last = np.nan_to_num(f / (gain - 1))  # a last correction, smaller than what was just measured
+    last = np.nan_to_num(f / (gain - 1))  # a last correction, smaller than what was just measured
     q_hat = np.exp(s - last)
     v = inner.value - inner.slope * q_hat * last
     both = {**{name: np.full(s.size, value) for name, value in half.parameters.items()}, **mine}
@@ -169,12 +165,11 @@ def roots_at(
     entropy = _batch_entropy(problem, q_hat, there, both, min(landing.levels))
     phi, doubt = entropy.value, entropy.error
     stiffness = np.maximum(np.abs(1 - gain), 1e-12)
-    with np.errstate(all="ignore"):  # at q = 0 an even channel says nothing
-        passed = np.abs(outer.slope) / outer.value
-        quadrature = (
-            np.abs(inner.slope) * q_hat * (inner.error * passed + outer.error / outer.value) / stiffness
-            + inner.error
-        )
+    passed = np.abs(outer.slope) / outer.value
+    quadrature = (
+        np.abs(inner.slope) * q_hat * (inner.error * passed + outer.error / outer.value) / stiffness
+        + inner.error
+    )
     rounding = rounding_of(problem, q_hat, inner.value) * (
         1 + np.abs(inner.slope) * q_hat * passed / stiffness
     )

@@ -187,10 +187,9 @@ class Output:
         if not (known.error > 0 or np.any(result.error[near] > 0)):
             _put(result, ~near, self._remembered(index[~near], v[~near], fine))
             return result
-        with np.errstate(all="ignore"):
-            power = known.slope * end / known.value
-            beyond = known.value * (v[~near] / end) ** power
-            slope = power * beyond / v[~near]
+        power = known.slope * end / known.value
+        beyond = known.value * (v[~near] / end) ** power
+        slope = power * beyond / v[~near]
         if self.saturated:
             slope = np.where(v[~near] < SATURATED, 0.0, slope)
         _put(result, ~near, Evaluation(beyond, slope, CONTINUED * np.abs(beyond)))
@@ -255,13 +254,12 @@ def _residual(
     outer = output(index, v.value, fine=fine)
     s, q_hat = signal.grid.s[index], np.exp(signal.grid.s[index])
     rounding = np.where(index < signal.grid.table, rounding_of(signal.problem, q_hat, v.value), 0.0)
-    with np.errstate(all="ignore"):
-        passed = np.abs(outer.slope / outer.value)
-        f = np.log(outer.value) - s
-        slope = outer.slope / outer.value * v.slope * q_hat - 1
-        relative = 2 * outer.error / outer.value
-        # a value that is smaller than q_hat although all of its error is added has a clear sign
-        noise = 2 * passed * (v.error + rounding) + np.where(f < 0, np.log1p(relative), relative)
+    passed = np.abs(outer.slope / outer.value)
+    f = np.log(outer.value) - s
+    slope = outer.slope / outer.value * v.slope * q_hat - 1
+    relative = 2 * outer.error / outer.value
+    # a value that is smaller than q_hat although all of its error is added has a clear sign
+    noise = 2 * passed * (v.error + rounding) + np.where(f < 0, np.log1p(relative), relative)
     return f, slope, noise + 16 * EPS * (1 + np.abs(s))
 
 
@@ -277,11 +275,10 @@ def interpolated(
     t = (s - low) / step
     f0, f1 = f[left], f[left + 1]
     d0, d1 = slope[left] * step, slope[left + 1] * step
-    with np.errstate(all="ignore"):
-        square, cube = 3 * (f1 - f0) - 2 * d0 - d1, 2 * (f0 - f1) + d0 + d1
-        values = f0 + t * (d0 + t * (square + t * cube))
-        slopes = (d0 + t * (2 * square + 3 * t * cube)) / step
-        errors = np.abs(values - f0 - t * (f1 - f0)) + np.maximum(noise[left], noise[left + 1])
+    square, cube = 3 * (f1 - f0) - 2 * d0 - d1, 2 * (f0 - f1) + d0 + d1
+    values = f0 + t * (d0 + t * (square + t * cube))
+    slopes = (d0 + t * (2 * square + 3 * t * cube)) / step
+    errors = np.abs(values - f0 - t * (f1 - f0)) + np.maximum(noise[left], noise[left + 1])
     values[some], slopes[some], errors[some] = f, slope, noise
     return values, slopes, errors
 
@@ -333,8 +330,7 @@ def brackets_of(grid: np.ndarray, table: Table) -> Brackets:
         value = f0 + t * (d0 + t * (square + t * cube))
         same = np.sign(value) == np.sign(f0)
         low, high = np.where(same, t, low), np.where(same, high, t)
-        with np.errstate(all="ignore"):
-            t = t - value / (d0 + t * (2 * square + 3 * t * cube))
+        t = t - value / (d0 + t * (2 * square + 3 * t * cube))
         t = np.where((t >= low) & (t <= high), t, (low + high) / 2)
     curvature = (2 * square + 6 * t * cube) / step**2
     return Brackets(point, grid[left], grid[right], grid[left] + step * t, curvature)

@@ -60,7 +60,10 @@ def report(what, model, point, baseline, least, most=None):
     began = time.process_time()
     solve(model, **point)  # derivation and lowering, once a process
     first = time.process_time() - began
-    solution, fast = timed(lambda: solve(model, **point))
+    name, value = next(iter(point.items()))
+    near = iter(value + k / 1000 for k in range(1, 10))  # no point twice: tables are remembered
+    _, fast = timed(lambda: solve(model, **{**point, name: next(near)}))
+    solution = solve(model, **point)
     q, slow = baseline
     assert solution["q"] == pytest.approx(q, abs=1e-6)
     ratio = slow / fast
