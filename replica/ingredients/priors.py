@@ -168,6 +168,32 @@ class MixturePrior(Prior):
             )
         )
 
+    def lost_information(self) -> sp.Expr:
+        """E_B Z_in log Z_in - A E x^2/2 = -I(x; B), without the terms of order A that cancel in it.
+
+        -I = sum_k w_k E_k log p(B)/p_k(B) - (1/2) sum_k w_k log(1 + A v_k), with E_k and p_k of the component
+        k and p of all: where A is large each p(B)/p_k(B) is the constant w_k but for what is exponentially
+        small.
+        """
+        total = []
+        for one in self.components():
+            odds = sp.Add(*(self._odds(other, one) for other in self.components()))
+            law = (B, A * one.mean, A + A**2 * one.variance)
+            average = reflected(GaussianAverage(stable_log(odds), *law))
+            total.append(one.weight * (average - sp.log(1 + A * one.variance) / 2))
+        return sp.Add(*total).doit()
+
+    @staticmethod
+    def _odds(other: Component, one: Component) -> sp.Expr:
+        """The weight of one component times its density of B over the density of another."""
+
+        def exponent(c: Component) -> sp.Expr:
+            return (B - A * c.mean) ** 2 / (2 * A * (1 + A * c.variance))
+
+        scale = sp.sqrt((1 + A * one.variance) / (1 + A * other.variance))
+        powers = sp.collect(sp.expand(exponent(one) - exponent(other)), B, sp.cancel)
+        return other.weight * scale * sp.exp(powers)
+
     @property
     def mean(self) -> sp.Expr:
         """E x."""

@@ -8,6 +8,8 @@ import mpmath
 import numpy as np
 import pytest
 import sympy as sp
+from scipy import integrate, stats
+from scipy.special import xlogy
 
 from replica.expr.numeric import mp_function
 from replica.ingredients.priors import (
@@ -329,3 +331,42 @@ def test_share_of_non_zero_coordinates_is_a_probability():
     assert not parameter.contains(Fraction(0))
     assert not parameter.contains(Fraction(1))
     assert parameter.contains(Fraction(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("prior", "strength"),
+    [
+        (Rademacher(), 0.3),
+        (GaussBernoulli(), 1.4),
+        (SparseRademacher(), 5.0),
+        (Discrete((-1, 0, 2), ("1/4", "1/2", "1/4")), 2.0),
+        (GaussianMixture(("1/3", "2/3"), (-1, "1/2"), ("1/4", 0)), 30.0),
+    ],
+    ids=lambda v: getattr(v, "name", None),
+)
+def test_the_information_lost_is_that_of_the_law_of_what_is_observed(prior, strength):
+    """-I(x; B) = E log N(B; A x, A) less E log p(B), the second by an adaptive integral over p(B)."""
+    share = {rho: float(SHARE)}
+    laws = [tuple(float(sp.sympify(v).subs(share)) for v in c) for c in prior.components()]
+
+    def density(b):
+        return sum(
+            w * stats.norm.pdf(b, strength * m, np.sqrt(strength + strength**2 * v)) for w, m, v in laws
+        )
+
+    far = 14 * (strength + np.sqrt(strength)) * (1 + max(abs(m) for _, m, _ in laws))
+    places = sorted({strength * m for _, m, _ in laws})
+    entropy = integrate.quad(lambda b: -xlogy(density(b), density(b)), -far, far, points=places, limit=500)[0]
+    expected = np.log(2 * np.pi * np.e * strength) / 2 - entropy
+    program = lower([prior.lost_information()], [A, rho])
+    with Float64().context():
+        (found,) = program.run(Float64(), 6, [strength, share[rho]]).values
+    assert float(found) == pytest.approx(expected, abs=1e-10)
+
+
+def test_a_signal_seen_almost_without_noise_has_lost_no_digit():
+    """I(x; B) -> H = (3/2) log 2 of the atoms, in doubles, where log Z_in is of size A = 10^12."""
+    program = lower([Discrete((-1, 0, 2), ("1/4", "1/2", "1/4")).lost_information()], [A])
+    with Float64().context():
+        (found,) = program.run(Float64(), 6, [1e12]).values
+    assert float(found) == pytest.approx(-1.5 * np.log(2), abs=1e-14)

@@ -20,7 +20,7 @@ from scipy import integrate, special, stats
 from replica.api import solve
 from replica.expr.numeric import mp_function
 from replica.ingredients.channels import AbsoluteValue, GaussianNoise, ReLU, Sign
-from replica.ingredients.priors import GaussBernoulli, Gaussian, Rademacher
+from replica.ingredients.priors import Discrete, GaussBernoulli, Gaussian, Rademacher
 from replica.lowering.program import lower
 from replica.models.quadratic_network import QuadraticNetwork
 from replica.models.spiked_matrix import SpikedMatrix
@@ -307,3 +307,10 @@ def test_what_is_no_ingredient_is_refused_in_one_line(make, message):
     with pytest.raises(InputError, match=message) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+def test_a_discrete_signal_known_almost_exactly_has_given_all_of_its_entropy():
+    """I(x; y) = H = (3/2) log 2 at a noise of 1e-8, where q_hat is 7e8 and the terms of Phi as large."""
+    signal = Discrete((-1, 0, 2), ("1/4", "1/2", "1/4"))
+    solution = solve(TeacherStudent(signal, GaussianNoise()), alpha=7, delta="1e-8")
+    assert solution["mutual_information"] == pytest.approx(1.5 * np.log(2), abs=1e-12)
