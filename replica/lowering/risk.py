@@ -37,7 +37,7 @@ ROUGH_LEVEL, COARSE = 4, 1e-4
 """Level of the averages far from the solution, and the residual down to which it is kept."""
 NEAR = 1e-2
 """Residual from which a search that stalls in doubles goes on in more digits."""
-FLOOR = 1e-250
+FLOOR = 1e-100
 """Below this q and V are zero to doubles: an l1 norm that leaves exponentially few weights."""
 IMPRECISE = 1e-10
 """Estimated error beyond which a solution in doubles is refined in more digits, even when not asked."""

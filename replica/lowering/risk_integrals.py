@@ -38,9 +38,11 @@ ROUGH = 1e-4
 """Relative error of averages inside integrals that are wanted roughly."""
 EXPONENTIAL = 2.0
 """A doubling of the nodes doubles the digits at most."""
-SETTLED = 1e-10
-"""Relative change of a place at which it is found."""
+SETTLED = 1e-8
+"""Change of a place, relative to the width of its switch, at which it is found."""
 TINY = 1e-300
+UNDERFLOW = 37.0
+"""Standard deviations beyond which a Gaussian is no double."""
 
 Kernel = Callable[..., tuple[Any, ...]]
 Natural = Callable[[Sequence[float]], Sequence[float]]
@@ -137,6 +139,8 @@ class _Arguments:
                 offset, slope = lines[2 * k], lines[2 * k + 1] or TINY
                 centre, half = -offset / slope, radius / abs(slope)
                 outside = max(ends[0] - centre, centre - ends[1], 0.0)
+                if outside * reach > UNDERFLOW * half and reach <= _reach(15):
+                    outside = math.inf  # nothing inside that a double holds
                 half = math.hypot(half, outside)  # the tail inside ends where it has fallen as far
                 found.append((centre - half, centre, centre + half))
             return found
@@ -162,17 +166,23 @@ def _newton(evaluate: Callable[[Any], Any], x: Any, wanted: Any) -> Any:
         x = x + step
         if not np.all(np.isfinite(x)):
             return None
-        if np.all(np.abs(step) <= SETTLED * (1 + np.abs(x))):
+        if _settled(step, x):
             return x
     return None
+
+
+def _settled(step: Any, x: Any) -> bool:
+    """Whether a step is small beside the distance of the places of one argument, or at rounding."""
+    spread = np.abs(x[:, 2:] - x[:, :1])
+    return bool(np.all(np.abs(step) <= SETTLED * spread + 1e-15 * np.abs(x)))
 
 
 def _bracketed(evaluate: Callable[[Any], Any], wanted: Any, ends: tuple[float, float]) -> Any:
     """Newton inside a bracket, halved where a step leaves it; the ends of the domain stand in outside."""
     low, high = ends
-    scale = 1 + 2 * np.max(np.abs(wanted))
-    left = np.full(wanted.shape, low if np.isfinite(low) else -scale)
-    right = np.full(wanted.shape, high if np.isfinite(high) else scale)
+    scale = np.broadcast_to(1 + 2 * np.max(np.abs(wanted), axis=1, keepdims=True), wanted.shape)
+    left = np.full(wanted.shape, low) if np.isfinite(low) else -scale
+    right = np.full(wanted.shape, high) if np.isfinite(high) else scale
     for _ in range(200):
         grow_left = (evaluate(left)[0] > wanted) & ~np.isfinite(low)
         grow_right = (evaluate(right)[0] < wanted) & ~np.isfinite(high)
@@ -184,9 +194,9 @@ def _bracketed(evaluate: Callable[[Any], Any], wanted: Any, ends: tuple[float, f
         z, slope = evaluate(x)
         left, right = np.where(z > wanted, left, x), np.where(z > wanted, x, right)
         trial = x - (z - wanted) / slope
-        step = np.where((trial > left) & (trial < right), trial, (left + right) / 2) - x
+        step = np.where((trial >= left) & (trial <= right), trial, (left + right) / 2) - x
         x = x + step
-        if np.all(np.abs(step) <= SETTLED * (1 + np.abs(x))):
+        if _settled(step, x):
             break
     return x
 
@@ -214,7 +224,8 @@ class _Integrals:
         low, high = (float(e) for e in self.domain(Float64(), at))
         places = self.arguments.crossings(at, _reach(digits), (low, high), guess)
         count = self.arguments.densities
-        points = sorted({min(max(x, low), high) for row in places[:count] for x in row if abs(x) < np.inf})
+        near = [row for row in places[:count] if all(abs(x) < np.inf for x in row)]
+        points = sorted({min(max(x, low), high) for row in near for x in row})
         if len(points) < 2:
             return [], places
         for left, centre, right in places[count:]:

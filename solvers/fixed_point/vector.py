@@ -38,13 +38,14 @@ def solve_map(
     """A fixed point from a start.
 
     A Newton step is halved until the residual falls; where no part of it helps, one damped pass of the map is
-    taken instead.  Ends when the residual is at rounding: at the tolerance, or small and no longer falling.
+    taken instead.  Ends when residual and next step are at the tolerance, or the residual is small and falls
+    no longer.
     """
     x = np.asarray(start, dtype=float)
     value, jacobian = function(x)
     residual, count, passes = _size(value - x), 1, 0
     for _ in range(steps):
-        if residual <= tolerance:
+        if residual <= tolerance and _ahead(x, value, jacobian) <= 10 * tolerance:
             break
         better, tried = _newton_step(function, x, value, jacobian, residual)
         count += tried
@@ -64,6 +65,14 @@ def solve_map(
 
 def _size(r: np.ndarray) -> float:
     return float(np.max(np.abs(r))) if np.all(np.isfinite(r)) else float("inf")
+
+
+def _ahead(x: np.ndarray, value: np.ndarray, jacobian: np.ndarray) -> float:
+    """The size of the Newton step from here: the distance from the fixed point."""
+    try:
+        return _size(np.linalg.solve(np.eye(x.size) - jacobian, value - x))
+    except np.linalg.LinAlgError:
+        return float("inf")
 
 
 def _newton_step(

@@ -17,7 +17,15 @@ import sympy as sp
 from latex_engine import compile_latex
 
 from replica.derivation import Kind
-from replica.ingredients.channels import AbsoluteValue, GaussianNoise, Sign
+from replica.ingredients.channels import (
+    AbsoluteValue,
+    GaussianNoise,
+    Logistic,
+    MarginStep,
+    Probit,
+    Sign,
+    SymmetricInterval,
+)
 from replica.ingredients.convex import ConvexProfile, U
 from replica.ingredients.losses import (
     LOSSES,
@@ -31,10 +39,11 @@ from replica.ingredients.losses import (
 )
 from replica.ingredients.penalties import L1, L2, ElasticNet
 from replica.ingredients.priors import GaussBernoulli
-from replica.lowering.risk import RiskEquations, lower_risk, risk_equations, solve_risk
+from replica.lowering.risk import RiskEquations, _matrix, lower_risk, risk_equations, solve_risk
 from replica.models.empirical_risk import EmpiricalRisk
 from replica.parameters import validate
 from replica.symbols import V, V_hat, m, m_hat, q, q_hat
+from solvers.backends.float64 import Float64
 from solvers.backends.mp import MP
 from solvers.errors import InputError
 
@@ -218,6 +227,119 @@ def test_known_numbers(name, params, expected):
     assert solution.outcome.converged
     for key, value in expected.items():
         assert solution[key] == pytest.approx(value, rel=2e-12), key
+
+
+# Roots of the textbook equations, found outside this library: proximal operators by bisection, averages over the field
+# by composite Gauss-Legendre, scipy.optimize.root in (atanh(m/sqrt q), log q, log V).
+INDEPENDENT = [
+    (
+        EmpiricalRisk(MarginStep(), HuberLoss(), L1()),  # the channel has a kappa of its own
+        {"alpha": "1.85", "lam": "0.0638", "threshold": "0.138", "kappa": "1.1"},
+        (0.36991292321062413, 0.7702169380477994, 4.948868492446, 0.056603733326212505),
+    ),
+    (
+        EmpiricalRisk(SymmetricInterval(), HuberLoss()),
+        {"alpha": "1.99", "lam": "0.00376", "threshold": "0.6", "kappa": "0.67"},
+        (0.0, 1.3694248092485117, 2.011892927638649, 0.18899956959973424),
+    ),
+    (
+        EmpiricalRisk(Sign(), HuberLoss(), L1()),  # labels interpolated
+        {"alpha": "0.541", "lam": "7.26e-6", "threshold": "0.624"},
+        (0.43165028154558843, 1.096220067444564, 81971.6442775726, 1.0472526666190674e-10),
+    ),
+    (
+        EmpiricalRisk(Probit(), AbsoluteLoss(), ElasticNet()),
+        {"alpha": "0.684", "lam": "2.84e-5", "l1_ratio": "0.32", "delta": "0.001"},
+        (0.5454803675563563, 1.2373703926099044, 12232.9812605796, None),
+    ),
+    (
+        EmpiricalRisk(Sign(), HingeLoss()),  # separated
+        {"alpha": "8", "lam": "1e-6"},
+        (7.886651284631451, 64.53306474247795, 18388.730114183334, None),
+    ),
+    (
+        EmpiricalRisk(Probit(), LogisticLoss()),
+        {"alpha": "6", "lam": "1e-6", "delta": "0.0001"},
+        (46.63649695823599, 2303.7494762155607, 32662.668018399552, 4.803319275186276e-05),
+    ),
+    (
+        EmpiricalRisk(Logistic(), SquareLoss(), L1()),
+        {"alpha": "0.93", "lam": "2.37e-6"},
+        (0.3843119508194016, 11.644359125742712, 126315.16942566306, 3.862780644133751e-10),
+    ),
+    (
+        EmpiricalRisk(Logistic(), SquaredHingeLoss(), L1()),
+        {"alpha": "0.218", "lam": "3.29e-4"},
+        (0.09464101238244241, 0.7333554564478945, 2394.4222142327203, 1.4058534761958282e-07),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("model", "params", "expected"),
+    [pytest.param(*c, marks=[pytest.mark.slow] if k > 2 else []) for k, c in enumerate(INDEPENDENT)],
+)
+def test_roots_found_elsewhere(model, params, expected):
+    solution = solve_risk(model, validate(model.control_parameters, params))
+    assert solution.outcome.converged
+    assert solution.backend == "float64"  # no digits are lost on the way
+    for name, value in zip(("m", "q", "V", "training_loss"), expected, strict=True):
+        if value is not None:
+            assert solution[name] == pytest.approx(value, rel=1e-11, abs=1e-15), name
+
+
+def test_a_penalty_that_leaves_no_weights():
+    """q = 10^-172: the loss is that of w = 0."""
+    model = EmpiricalRisk(Sign(), LogisticLoss(), L1())
+    solution = solve_risk(model, validate(model.control_parameters, {"alpha": "0.281", "lam": "8.02"}))
+    assert solution["energy"] == pytest.approx(0.281 * np.log(2), rel=1e-14)
+    assert 0 < solution["q"] < 1e-170
+    assert solution["generalisation_error"] == 0.5
+
+
+def test_errors_of_a_teacher_nearly_found_are_true():
+    """mse = 1 + q - 2 m loses nine digits at alpha = 1000, Delta = 10^-6: more are then taken."""
+    params = {"alpha": 1000, "lam": "1e-3", "delta": "1e-6"}
+    plain, fine = solved("ridge", **params), solved("ridge", 25, **params)
+    assert plain["mse"] == pytest.approx(float(fine["mse"]), rel=1e-12)
+    assert plain["q_hat"] == pytest.approx(float(fine["q_hat"]), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["logistic", "hinge", "ridge", "squared hinge"])
+def test_six_slopes_give_nine(name):
+    """The Jacobian of the conjugates, from the symmetry of second derivatives, against differences."""
+    equations = risk_equations(MODELS[name])
+    params = default_params(name)
+    exact = validate(MODELS[name].control_parameters, params)
+    at = np.array([0.4, 0.9, 1.3, *(float(exact[p]) for p in equations.parameters)])
+    backend = Float64()
+
+    def run(program, x):
+        with backend.context():
+            return np.array([float(v) for v in program.run(backend, list(x), 1e-13, 9).values])
+
+    found = _matrix(run(equations.steered, at)[3:])
+    for k in range(3):
+        step = np.zeros(at.size)
+        step[k] = 1e-3
+        inner = run(equations.outputs, at + step) - run(equations.outputs, at - step)
+        outer = run(equations.outputs, at + 2 * step) - run(equations.outputs, at - 2 * step)
+        assert found[:, k] == pytest.approx((8 * inner - outer) / 12e-3, rel=1e-8, abs=1e-10)
+
+
+def test_parameters_of_two_parts_are_two():
+    """Huber's threshold is not the kappa of a channel; a name used twice is refused."""
+    names = [p.name for p in EmpiricalRisk(MarginStep(), HuberLoss()).control_parameters]
+    assert {"threshold", "kappa"} <= set(names)
+    other = dataclasses.make_dataclass(
+        "Twice",
+        [],
+        bases=(L2,),
+        frozen=True,
+        namespace={"parameters": (*L2.parameters, *GaussianNoise().parameters)},
+    )
+    with pytest.raises(InputError, match="two parameters are called delta"):
+        EmpiricalRisk(GaussianNoise(), SquareLoss(), other())
 
 
 @pytest.mark.parametrize(
