@@ -271,7 +271,8 @@ def minimum_of_a_risk(model: Any, values: Mapping[str, Fraction]) -> Iterator[Fi
         fine = _solved(model, values, None, DIGITS)
         for name, value in number.items():
             yield Finding("two precisions", name, value, float(fine[name]), 1e-11)
-    scarce = solve(model, throw=False, **{**values, "alpha": SCARCE}) if values["lam"] else None
+    without: dict[str, Any] = {**values, "alpha": SCARCE}
+    scarce = solve(model, throw=False, **without) if values["lam"] else None
     if (
         scarce is not None and scarce.outcome.converged
     ):  # an l1 norm may leave fewer weights than doubles hold

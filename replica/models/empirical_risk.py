@@ -71,6 +71,13 @@ class EmpiricalRisk:
     simulation: ClassVar[str] = "risk"
 
     def __post_init__(self) -> None:
+        for name, part, kind in (
+            ("teacher", self.teacher, Channel),
+            ("loss", self.loss, Loss),
+            ("penalty", self.penalty, Penalty),
+        ):
+            if not isinstance(part, kind):
+                raise InputError(f"the {name} must be a {kind.__name__}, not {part!r}")
         if not hasattr(self.teacher_prior, "components"):
             raise InputError("the teacher's prior must be a mixture of Gaussians")
         envelope_rules.check_supported(self.teacher, self.loss)

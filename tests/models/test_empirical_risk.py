@@ -453,6 +453,12 @@ def test_non_convex_losses_are_refused(loss):
         EmpiricalRisk(GaussianNoise(), loss)
 
 
+@pytest.mark.parametrize("part", [{"teacher": "sign"}, {"loss": HingeLoss}, {"penalty": "l2"}])
+def test_what_is_no_ingredient_is_refused(part):
+    with pytest.raises(InputError, match=f"the {next(iter(part))} must be a"):
+        EmpiricalRisk(**part)
+
+
 def test_unsupported_outputs_are_refused():
     with pytest.raises(InputError, match="needs outputs -1 and 1"):
         EmpiricalRisk(GaussianNoise(), LogisticLoss())
