@@ -388,7 +388,21 @@ def _expression(given: Any, variables: tuple[Any, ...], names: dict[str, sp.Symb
         )
     if given.has(sp.DiracDelta):
         raise InputError(f"{what} must be a function, not a distribution: no DiracDelta, got {given}")
+    given = given.replace(sp.erf, lambda u: 2 * ndtr(sp.sqrt(2) * u) - 1)
+    given = given.replace(sp.erfc, lambda u: 2 * ndtr(-sp.sqrt(2) * u)).rewrite(sp.tan, sp.sin)
+    given = given.replace(sp.Add, lambda *terms: _complements(terms))
     return given.replace(_is_logistic, lambda e: expit(-(e.base - 1).exp) ** (-e.exp))
+
+
+def _complements(terms: tuple[Any, ...]) -> sp.Expr:
+    """A sum with c - c ndtr(u), c > 0, as c ndtr(-u): a logarithm takes positive terms."""
+    for k, term in enumerate(terms):
+        factor, rest = term.as_independent(ndtr, as_Add=False)
+        for i, other in enumerate(terms):
+            if isinstance(rest, ndtr) and other == -factor and other.is_positive:
+                left = [t for j, t in enumerate(terms) if j not in (i, k)]
+                return _complements((*left, other * ndtr(-rest.args[0])))
+    return sp.Add(*terms)
 
 
 def _is_logistic(expr: Any) -> bool:

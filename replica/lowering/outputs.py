@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import sympy as sp
 
-from replica.lowering.jets import OMEGA, OUTPUT, OutputAverage
+from replica.lowering.jets import FIELD, OMEGA, OUTPUT, OutputAverage
 from replica.lowering.printer import LoweringError, compile_kernel
+from replica.lowering.smeared import Functions, smeared_layer
 from replica.lowering.tilted import LOG, TILT, WIDE, Likelihood, in_tilts, likelihood, order_of
 from solvers.backends.float64 import Float64
 from solvers.quadrature.clustered import as_numbers, cluster
@@ -34,6 +35,7 @@ NODES = 2**14
 FINEST = 7
 """Higher levels give a double nothing: they return this one, whose error then no longer falls."""
 OCTAVES = 60
+_SHARP = (sp.Abs, sp.sign, sp.Heaviside, sp.Piecewise, sp.Max, sp.Min)
 HELD = 0.99
 """Probability that must have been seen before a sum over counts may end."""
 
@@ -72,6 +74,7 @@ class OutputsBlock:
     counted: tuple[bool, ...]
     outputs: Any
     used: tuple[bool, ...]  # arguments in the density
+    smooth: bool  # whether the density has no kink in h
 
     @property
     def depth(self) -> int:
@@ -167,6 +170,10 @@ class OutputsBlock:
     ) -> tuple[list[Any], Any, Any]:
         """The averages over omega at outputs y of shape (batch, n): values, error, and E_omega Z."""
         size, count = y.shape
+        if self.smooth and backend.name == "float64":
+            smeared = self._smeared(level, arguments, place, y)
+            if smeared is not None:
+                return smeared
         flat = y.reshape(-1)
         spread = [a if np.ndim(a) == 0 else np.repeat(a, count) for a in arguments]
         mean, shared, noise = (np.repeat(p, count) for p in place)
@@ -185,6 +192,28 @@ class OutputsBlock:
             found.append(self._layer(backend, level, mine, law, flat[some], chosen, maps[some]))
         columns = [np.concatenate(parts).reshape(size, count) for parts in zip(*found, strict=True)]
         return columns[:-2], columns[-2], columns[-1]
+
+    def _smeared(self, level: int, arguments: Any, place: Any, y: Any) -> tuple[list[Any], Any, Any] | None:
+        """The same on one lattice of fields for all outputs, point by point; None if it takes too many."""
+        functions = Functions(
+            lambda *a: self.likelihood.slopes(_FLOAT, *a)[0],
+            self.bodies,
+            self.passed,
+            self.counted,
+            self.likelihood.order,
+        )
+        layers = []
+        for p in range(y.shape[0]):
+            mine = [float(a[p] if np.ndim(a) else a) for a in arguments]
+            mean, shared, noise = (float(part[p]) for part in place)
+            law, whole = (mean, shared, noise), np.full(y.shape[1], shared + noise)
+            peaks = self.likelihood.peaks(mine, y[p], np.full(y.shape[1], mean), whole)
+            layer = smeared_layer(functions, level, mine, law, y[p], peaks)
+            if layer is None:
+                return None
+            layers.append(layer)
+        columns = [np.array(parts) for parts in zip(*(layer.columns for layer in layers), strict=True)]
+        return columns, np.array([a.error for a in layers]), np.array([a.mass for a in layers])
 
     def _omega_maps(self, backend: Any, arguments: Any, y: Any, peaks: Peaks, place: Any) -> Any:
         """Nodes for omega, in its standard deviations from the mean, where a Gaussian likelihood puts it."""
@@ -261,6 +290,7 @@ def outputs_block(
             counted,
             law.outputs,
             tuple(law.density.has_free(a) for a in arguments),
+            not any(node.has_free(FIELD) for node in law.density.atoms(*_SHARP)),
         )
     except LoweringError:
         return None

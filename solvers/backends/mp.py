@@ -25,7 +25,8 @@ class MP(Intervals, Powers, Truncated):
         self.mp: Any = MPContext()
         self.mp.dps = digits
         self.pi = +self.mp.pi
-        for name in ("exp", "log", "sqrt", "tanh", "cosh", "sinh", "asinh", "sign", "re", "im", "loggamma"):
+        names = ("exp", "log", "sqrt", "tanh", "cosh", "sinh", "asinh", "sin", "cos", "atan")
+        for name in (*names, "sign", "re", "im", "loggamma"):
             setattr(self, name, self._elementwise(getattr(self.mp, name)))
         self.abs = self._elementwise(abs)
         self.heaviside = self._elementwise(lambda x: (1 + self.mp.sign(x)) / 2)
