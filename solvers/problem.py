@@ -81,17 +81,17 @@ def at_level(
     tolerance: float,
     start: int = LEVELS.start,
     *,
-    relative: bool = False,
+    relative: float | None = None,
 ) -> tuple[Evaluation, int]:
     """Raise the quadrature's level until its error is at the tolerance; the last level is returned whatever
-    its error.  ``relative``: to the value, where that is below 1 (one number, no array).  An error that has
-    not fallen for two levels is rounding, as is a value that is no number twice: the level where that shows
-    is then the last.
+    its error.  ``relative``: to the value, where that is between this and 1 (one number, no array).  An error
+    that has not fallen for two levels is rounding, as is a value that is no number twice: the level where
+    that shows is then the last.
     """
     least, strikes = np.inf, 0
     for level in range(start, LEVELS.stop):
         result = evaluate(level)
-        scale = min(1.0, abs(float(result.value))) if relative else 1.0
+        scale = 1.0 if relative is None else min(1.0, max(abs(float(result.value)), relative))
         worst = np.max(result.error)
         if worst <= max(tolerance * scale, 1e-300):
             break

@@ -139,3 +139,26 @@ def _mirrored(a: sp.Expr, b: sp.Expr) -> bool:
         return False
     symbols = sorted((s for s in a.free_symbols if s.is_positive is None), key=sp.default_sort_key)
     return any(sp.expand(a.subs(s, -s) - b) == 0 for s in symbols)
+
+
+def without_cancellation(expr: Any) -> Any:
+    """1 - tanh(u)^2 as 4 expit(2 u) expit(-2 u), which keeps its digits where it is small.
+
+    >>> from sympy import Symbol, tanh
+    >>> without_cancellation(3 - 3 * tanh(Symbol("u")) ** 2)
+    12*expit(-2*u)*expit(2*u)
+    """
+    if not expr.has(sp.tanh):
+        return expr
+    return expr.replace(lambda e: isinstance(e, sp.Add), _squared_sech)
+
+
+def _squared_sech(*terms: sp.Expr) -> sp.Expr:
+    u, c = sp.Wild("u"), sp.Wild("c")
+    total = sp.Add(*terms)
+    for term in total.args:
+        found = term.match(c * sp.tanh(u) ** 2)
+        if found and found[c].is_number and -found[c] in total.args:
+            rest = sp.Add(*(t for t in total.args if t not in (term, -found[c])))
+            return rest - 4 * found[c] * expit(2 * found[u]) * expit(-2 * found[u])
+    return total

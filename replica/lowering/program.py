@@ -16,6 +16,7 @@ import numpy as np
 import sympy as sp
 
 from replica.expr.average import GaussianAverage, MixedOutputs, OutputSum
+from replica.expr.logsum import without_cancellation
 from replica.expr.spectral import SpectralIntegral, unfold_parts
 from replica.lowering.jets import output_average
 from replica.lowering.outputs import FINEST as FINEST_OUTPUTS
@@ -329,7 +330,7 @@ def lower(
         members = sorted(unordered, key=lambda m: m not in primary)  # the counted ones first
         placeholders.update((b, sp.Dummy("average", real=True)) for b in members)
         blocks.append(_BUILDERS[key[0]](members, arguments, tuple(m in primary for m in members)))
-    flat = [_replace(e, placeholders) for e in expressions]
+    flat = [without_cancellation(_replace(e, placeholders)) for e in expressions]
     names = [*arguments, *placeholders.values()]
     counts = len(expressions) - len(auxiliary)
     return Program(

@@ -22,6 +22,7 @@ FIRST = 30  # digits of the first step from doubles
 MAX_STEPS = 20
 MOST_DOUBLINGS = 5  # of the precision of a free entropy
 MOST_DIGITS = 400  # of a precision beyond the one asked for
+BELOW = 3  # v below this many times the digits is 0 to outputs that stay finite as v -> 0
 REACH = 100  # largest factor of one step: Newton overshoots where the residual is nearly flat
 STEEP = 1e-6  # |1 - gain| below which the derivative, of half the digits, gives way to a divided difference
 
@@ -43,10 +44,13 @@ class Refined(NamedTuple):
 
 @dataclass(frozen=True)
 class Cycle:
-    """One pass q_hat -> v -> q_hat at one precision: ``gap`` is output(v) - q_hat."""
+    """One pass q_hat -> v -> q_hat at one precision: ``gap`` is output(v) - q_hat.  ``seen`` is the v of the
+    outputs, larger than a v below all digits where the outputs tell no difference.
+    """
 
     q_hat: Any
     inner: Evaluation
+    seen: Any
     outer: Evaluation
     gap: Any
     gain: Any
@@ -96,7 +100,7 @@ def refine(
     else:
         moved = max(moved, 2 * small)
     refined = _finish(problem, parameters, backend, cycle, step, moved, small, digits, lost, evaluations)
-    entropy = _entropy(problem, parameters, refined, small, cycle.level, make_backend)
+    entropy = _entropy(problem, parameters, refined, cycle.seen, small, cycle.level, make_backend)
     return refined._replace(free_entropy=entropy)
 
 
@@ -113,11 +117,29 @@ def run_cycle(
         numbers = {name: backend.number(x) for name, x in parameters.items()}
         q_hat = backend.number(exact)
         inner, level = at_level(
-            lambda k: problem.signal(backend, k, q_hat, numbers), accuracy, level, relative=True
+            lambda k: problem.signal(backend, k, q_hat, numbers), accuracy, level, relative=_least(backend)
         )
         large = max(1.0, float(q_hat))  # an output half of that size is not to be known absolutely
-        outer, _ = at_level(lambda k: problem.output(backend, k, inner.value, numbers), accuracy * large)
-        return Cycle(q_hat, inner, outer, outer.value - q_hat, outer.slope * inner.slope, level)
+
+        def output(v: Any) -> Evaluation:
+            return at_level(lambda k: problem.output(backend, k, v, numbers), accuracy * large)[0]
+
+        seen = inner.value
+        least = backend.rational(1, 10 ** (BELOW * backend.digits))
+        if backend.to_fraction(backend.midpoint(seen)) < backend.to_fraction(least):
+            outer = output(least)
+            if abs(float(outer.slope * least / outer.value)) < accuracy:  # the outputs saturate
+                outer, seen = outer._replace(slope=backend.rational(0, 1)), least
+            else:
+                outer = output(seen)
+        else:
+            outer = output(seen)
+        return Cycle(q_hat, inner, seen, outer, outer.value - q_hat, outer.slope * inner.slope, level)
+
+
+def _least(backend: Any) -> float:
+    """The v that is nothing beside 1, and beside its square root, to the backend's digits; as a double."""
+    return 10.0 ** (-BELOW * backend.digits)
 
 
 def _step(
@@ -156,6 +178,8 @@ def _finish(
         numbers = {name: backend.number(x) for name, x in parameters.items()}
         q_hat = backend.midpoint(cycle.q_hat + step)
         v = backend.midpoint(cycle.inner.value + cycle.inner.slope * step)
+        if cycle.seen is not cycle.inner.value:
+            v = backend.number(0)
         gain = float(cycle.gain)
         stiffness = max(abs(1 - gain), 10.0**-lost * 1e-2, 1e-300)
         size = float(v)
@@ -167,7 +191,9 @@ def _finish(
         second = problem.second_moment(backend, {name: numbers[name] for name in problem.signal_parameters})
         overlap = backend.midpoint(second - v)
         residual = abs(float(cycle.gap / cycle.q_hat))
-    converged = moved < small and errors.quadrature <= 20 * small * max(min(size, 1.0), 1e-300)
+    converged = moved < small and errors.quadrature <= 20 * small * max(
+        min(size, 1.0), _least(backend), 1e-300
+    )
     return Refined(q_hat, v, overlap, None, residual, errors, gain, backend, evaluations, bool(converged))
 
 
@@ -175,6 +201,7 @@ def _entropy(
     problem: PairProblem,
     parameters: Mapping[str, Fraction],
     refined: Refined,
+    seen: Any,
     small: float,
     level: int,
     make_backend: Callable[[int], Any],
@@ -183,7 +210,9 @@ def _entropy(
     law of the observed signal has structure at 1/q_hat beside 1.
     """
     backend = refined.backend
-    place = [backend.to_fraction(x) for x in (refined.q_hat, refined.v)]
+    with backend.context():
+        found = refined.v if refined.v != 0 else backend.midpoint(seen)
+        place = [backend.to_fraction(x) for x in (refined.q_hat, found)]
     for _ in range(MOST_DOUBLINGS):
         with backend.context():
             q_hat, v = (backend.number(x) for x in place)

@@ -120,7 +120,7 @@ def _strides(count: int) -> Array:
 
 def estimated(backend: Any, fine: Array, half: Array, quarter: Array, scale: Array, most: float) -> Estimate:
     """The estimate of ``nested_sum`` from the three sums and the sum of sizes."""
-    scale = np.where(scale > 0, scale, 1.0)
+    scale = np.maximum(scale, SMALLEST)  # terms that are no doubles are nothing
     log2 = _log10_ratio(backend, half - quarter, scale)
     log1 = np.maximum(_log10_ratio(backend, fine - half, scale), most * log2)
     rate = 1 + BELIEF * (np.clip(log1 / np.minimum(log2, -1e-3), 1.0, most) - 1)
@@ -131,6 +131,7 @@ def estimated(backend: Any, fine: Array, half: Array, quarter: Array, scale: Arr
 
 
 ROUNDING = 6.0
+SMALLEST = 1e-300
 BELIEF = 0.6
 PEAKED = 4.0
 """The highest r where terms are peaks like Gaussians."""

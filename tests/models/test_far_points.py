@@ -29,6 +29,13 @@ def magnetisation(q_hat):
     return mp.quad(lambda z: mp.npdf(z) * mp.tanh(q_hat + mp.sqrt(q_hat) * z), [-12, -4, 0, 4, 12])
 
 
+def error(q_hat):
+    """E sech(q_hat + sqrt(q_hat) z)^2, the factor exp(-q_hat/2) of all of it taken out for the quadrature."""
+    r = mp.mpf(q_hat)
+    factor = mp.exp(-r / 2) / mp.sqrt(2 * mp.pi * r)
+    return factor * mp.quad(lambda h: mp.exp(h - h * h / (2 * r)) / mp.cosh(h) ** 2, range(-100, 101, 5))
+
+
 @pytest.mark.parametrize("lam", ["1.01", "1.0001", "1.000001"])
 def test_a_spike_just_above_its_continuous_threshold(lam):
     """q = E tanh(lam q + sqrt(lam q) z): q vanishes like lam - 1."""
@@ -66,8 +73,7 @@ def test_an_error_that_vanishes_exponentially_below_a_noise_that_does_not(delta)
     assert solution["q_hat"] == pytest.approx(10 / float(delta), rel=1e-12)
     if delta == "1e-2":
         with mp.workdps(30):
-            r = mp.mpf(1000)  # the error comes from fields beside 0, sqrt(r) deviations away
-            v = mp.quad(lambda h: mp.npdf(h, r, mp.sqrt(r)) * 2 / (1 + mp.exp(2 * h)), [-60, -20, 0, 20, 60])
+            v = error(1000)
         assert abs(solution["mmse"] / v - 1) < 1e-9  # pyright: ignore[reportOperatorIssue]
 
 
@@ -78,6 +84,22 @@ def test_an_error_that_is_no_double():
     assert (solution["q_hat"], solution["mmse"]) == (pytest.approx(94040, rel=1e-14), 0)
     probit = solve(TeacherStudent(Rademacher(), Probit()), alpha=5, delta="1e-8")
     assert (probit["q"], probit["mmse"]) == (1, 0)
+
+
+def test_digits_of_an_error_that_is_small():
+    """Of 1 - tanh^2 the bulk of the average is 0, not the rounding of 1 - 1."""
+    solution = solve(SpikedMatrix(Rademacher()), lam=100, digits=30)
+    with mp.workdps(60):
+        v = error(100)  # q = 1 - 2e-23 beside it
+    assert abs(solution["mmse"] / v - 1) < 1e-20  # pyright: ignore[reportOperatorIssue]
+
+
+def test_an_error_below_all_digits():
+    solution = solve(TeacherStudent(Rademacher(), Probit()), alpha=5, delta="1e-8", digits=25)
+    double = solve(TeacherStudent(Rademacher(), Probit()), alpha=5, delta="1e-8")
+    assert solution["mmse"] == 0
+    assert solution["q_hat"] == pytest.approx(double["q_hat"], rel=1e-12)
+    assert solution.free_entropy == pytest.approx(double.free_entropy, rel=1e-12)
 
 
 def test_two_atoms_far_apart():
