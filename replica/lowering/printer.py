@@ -130,9 +130,11 @@ class _Exp(sp.Function):
 
 
 def _without_factorials(expr: Any) -> Any:
-    """b^y e^-b/gamma(y + 1) as one exponential, where gamma stands in a denominator."""
+    """b^y e^-b/gamma(y + 1) as one exponential, where gamma stands in a denominator; log gamma as it is."""
     if not expr.has(sp.gamma):
         return expr
+    if isinstance(expr, sp.log) and isinstance(expr.args[0], sp.gamma):
+        return loggamma(expr.args[0].args[0])
     if isinstance(expr, sp.Mul | sp.Pow):
         exponent, rest = [], []
         for factor in sp.Mul.make_args(expr):
