@@ -52,8 +52,11 @@ def polished(
 def _distant(
     problem: PairProblem, exact: Mapping[str, Fraction], root: Root, digits: int, recovered: bool
 ) -> Root | None:
-    """A root where the table was continued: sought again from before, or None if f changes no sign there."""
-    far = None if recovered else far_root(problem, exact, START, digits, Arb)
+    """A root where the table was continued: sought again from before, or None if f changes no sign there.
+
+    Of a spectral law a pass costs much, and the table continues the law of its edge: Newton from there.
+    """
+    far = None if recovered or problem.spectral else far_root(problem, exact, START, digits, Arb)
     if far is not None:
         return _root_of(problem, exact, far)
     if _changes_sign(problem, exact, root.q_hat):
