@@ -47,6 +47,10 @@ def test_models_lists_bsr():
 def test_solve_in_double_precision():
     fields = json.loads(replica("solve", "bsr", *POINT, "--json"))
     assert float(find(fields, "mmse")) == pytest.approx(float(MMSE), abs=1e-10)
+
+
+@pytest.mark.slow
+def test_solve_prints_a_table():
     assert MMSE[:11] in replica("solve", "bsr", *POINT)
 
 
@@ -56,15 +60,15 @@ def test_solve_to_twenty_digits():
     assert str(find(fields, "mmse"))[:21] == MMSE[:21]
 
 
-@pytest.mark.parametrize("start", ["uninformed", pytest.param("informed", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["uninformed", "informed"])
 def test_solve_follows_a_branch(start):
     fields = json.loads(replica("solve", "bsr", *POINT, "--start", start, "--json"))
     assert 0 <= float(find(fields, "mmse")) <= 1
 
 
-@pytest.mark.parametrize(
-    "words", [["channel=sign"], pytest.param(["channel=abs", "delta=0.1"], marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [["channel=sign"], ["channel=abs", "delta=0.1"]])
 def test_solve_with_another_channel(words):
     fields = json.loads(replica("solve", "bsr", *words, "alpha=0.8", "beta=1", "rho=0.2", "--json"))
     assert 0 < float(find(fields, "mmse")) < 1

@@ -126,6 +126,7 @@ def test_gauss_rules_for_sums_are_exact_for_polynomials():
     assert missed < block_error(block, decay) < 0.1 * (block.weights @ decay)
 
 
+@pytest.mark.slow
 def test_a_likelihood_far_in_the_tails_of_the_field():
     """At small v a large count pulls the field many deviations: nothing is 0/0."""
     program = conjugate(PoissonNoise(), 1e-4)
