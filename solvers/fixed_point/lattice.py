@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ class Grid:
     at_zero: np.ndarray
     saturated: np.ndarray
 
-    @property
+    @cached_property
     def keys(self) -> list[Hashable]:
         """A name for each place; v beyond the table depends on where the table ends."""
         last = float(self.s[self.table - 1])
