@@ -74,6 +74,7 @@ def test_solve_with_another_channel(words):
     assert 0 < float(find(fields, "mmse")) < 1
 
 
+@pytest.mark.slow
 def test_derive_writes_a_document_that_compiles(tmp_path):
     replica("derive", "bsr", "--to", tmp_path / "bsr.tex")
     compile_latex((tmp_path / "bsr.tex").read_text(encoding="utf-8"))
@@ -94,6 +95,7 @@ def test_sweep_writes_a_labelled_grid(tmp_path):
     assert "--force" in replica(*words, status=2)
 
 
+@pytest.mark.slow
 def test_validate_compares_with_message_passing(tmp_path):
     plot = tmp_path / "check.png"
     words = ["validate", "bsr", *POINT, "--d", 30, "--seeds", 2]

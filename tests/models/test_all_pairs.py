@@ -59,7 +59,9 @@ def sum_of_squares(model, point):
 @pytest.mark.parametrize(
     ("channel", "point", "error"),
     [
-        ("poisson", {"alpha": "2.39", "rho": "0.17"}, 0.06350088194371913),
+        pytest.param(
+            "poisson", {"alpha": "2.39", "rho": "0.17"}, 0.06350088194371913, marks=pytest.mark.slow
+        ),
         ("laplace", {"alpha": "2.74", "rho": "0.08", "delta": "0.31"}, 3.91366322238725e-13),
     ],
 )

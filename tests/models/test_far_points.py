@@ -108,6 +108,7 @@ def test_two_atoms_far_apart():
     assert solution["q_hat"] == pytest.approx(24.768, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_thresholds_inside_a_quantiser_have_nodes():
     """The free entropy of narrow components, by sums over the outputs and quadrature over the field."""
     prior = GaussianMixture(("1/3", "2/3"), (1, "-1/2"), ("1e-6", "1e-4"))
