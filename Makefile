@@ -7,7 +7,8 @@
 VENV    ?= .venv
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python)
 BIN     := $(VENV)/bin
-# two workers, a file to a worker (each derives a model once), one BLAS thread each
+# two workers, a file to a worker (each derives a model once), in the order of the files (else the notebooks, one
+# long test, come last and alone); one BLAS thread each
 PYTEST  := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 PIP     := $(BIN)/python -m pip -qq --disable-pip-version-check
 

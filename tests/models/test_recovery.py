@@ -6,10 +6,12 @@ from fractions import Fraction
 
 import mpmath
 import pytest
+from scipy.optimize import brentq
 
 from replica import TeacherStudent, solve
 from replica.ingredients import AbsoluteValue, GaussBernoulli, Gaussian, LeakyReLU, ReLU
 from solvers.solution import Outcome
+from tests.phase_retrieval import next_overlap
 
 BELOW = [Fraction(1, 10**k) for k in (3, 6, 9, 12, 15)]
 
@@ -45,8 +47,9 @@ def test_at_and_above_the_threshold(distance):
 def test_rounding_on_the_way_to_recovery_is_no_solution(distance):
     """|h| recovers from alpha = 1 on, but from small q another solution is reached (phase retrieval)."""
     solution = solve(TeacherStudent(Gaussian(), AbsoluteValue()), alpha=1 + distance)
-    assert solution["q"] == pytest.approx(0.476263585, abs=1e-8)
-    assert max(solution.branches) == (1.0 if distance >= 0 else pytest.approx(0.476263585, abs=1e-8))
+    q = brentq(lambda x: next_overlap(x, 1 + float(distance)), 0.1, 0.7, xtol=1e-13)
+    assert solution["q"] == pytest.approx(q, abs=1e-8)
+    assert max(solution.branches) == (1.0 if distance >= 0 else pytest.approx(q, abs=1e-8))
     sparse = TeacherStudent(GaussBernoulli(), AbsoluteValue())
     rate = Fraction(3, 10) * (1 + distance)
     assert solve(sparse, alpha=rate, rho=Fraction(3, 10)).outcome is Outcome.UNINFORMATIVE
