@@ -67,7 +67,7 @@ def _half(
         rest = [parameters[name] for name in names]
         value, slope, error = _run(program, backend, level, [at, *rest])
         with backend.context():
-            lost = ~np.isfinite(backend.to_float(slope))
+            lost = np.isfinite(backend.to_float(value)) & ~np.isfinite(backend.to_float(slope))
             if np.any(lost):  # 0/0 where a variance is zero, at v = 1: a slope beside it steers as well
                 beside = at * (1 - backend.rational(1, 2**30))
                 other = _run(program, backend, level, [beside, *rest])[1]

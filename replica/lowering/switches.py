@@ -23,6 +23,7 @@ import sympy as sp
 from replica.expr.average import GaussianAverage, OutputSum
 from replica.expr.binder import Binder
 from replica.expr.kinks import switch_forms
+from replica.expr.logsum import logaddexp
 from replica.expr.polynomials import polynomial_coefficients
 from replica.expr.stable import log2cosh
 
@@ -48,10 +49,8 @@ def switches_of(bodies: list[sp.Expr], x: sp.Symbol) -> tuple[Switch, ...]:
     """The switches of bodies in x, the sharp ones last, each place once."""
     found: dict[Switch, None] = {}
     for form in dict.fromkeys(f for body in bodies for f in _forms(body, x, {})):
-        line = _affine(form.expr, x)
-        crossings = _bent(form.expr, x) if line is None else [(-line[0] / line[1], sp.Abs(line[1]))]
-        for centre, slope in crossings:
-            found[Switch(centre, 1 / slope if form.soft else sp.S.Zero)] = None
+        for centre, width in _crossings(form.expr, x):
+            found[Switch(centre, width if form.soft else sp.S.Zero)] = None
     return tuple(sorted(found, key=lambda s: s.width == 0))
 
 
@@ -79,23 +78,35 @@ def _affine(form: Any, x: sp.Symbol) -> tuple[sp.Expr, sp.Expr] | None:
     return coefficients.get(0, sp.S.Zero), coefficients[1]
 
 
-def _bent(form: Any, x: sp.Symbol) -> list[tuple[sp.Expr, sp.Expr]]:
-    """(place, |slope|) of the two zeros of a quadratic form, or of one with log2cosh(u), u affine: |u| but
-    near u = 0.  Where there is none, a place between them that is as near as the form comes to 0.
+def _crossings(form: Any, x: sp.Symbol) -> list[Switch]:
+    """Where a form is zero, and the width of its switch there, each log of a sum taken for one of its terms.
+
+    Where another term is larger by d, nothing but a part e^(-d) of the body switches: the width grows by e^d.
     """
-    bends = [node for node in sp.preorder_traversal(form) if isinstance(node, log2cosh) and node.has_free(x)]
-    if not bends:
-        return _parabola(form, x)
-    inside = _affine(bends[0].args[0], x)
-    if inside is None or len(set(bends)) > 1:
-        return []
     found = []
-    for sign in (1, -1):
-        line = _affine(form.xreplace({bends[0]: sign * bends[0].args[0]}), x)
-        if line is not None:
-            u = sign * (inside[0] - inside[1] * line[0] / line[1])  # where it is positive, as |u| must be
-            found.append(((sign * _positive(u) - inside[0]) / inside[1], sp.Abs(line[1])))
+    for plain, lacks in _branches(form, x):
+        line = _affine(plain, x)
+        zeros = _parabola(plain, x) if line is None else [(-line[0] / line[1], sp.Abs(line[1]))]
+        for centre, slope in zeros:
+            lack = sp.Add(*(_positive(gap.subs(x, centre)) for gap in lacks))
+            found.append(Switch(centre, sp.exp(lack) / slope))
     return found
+
+
+def _branches(form: Any, x: sp.Symbol) -> list[tuple[sp.Expr, tuple[sp.Expr, ...]]]:
+    """The form with every logaddexp(a, b), and log2cosh(u) = logaddexp(u, -u), replaced by one of the two, in
+    all ways, and by how much the other term of each is larger.
+    """
+    nodes = (n for n in sp.preorder_traversal(form) if isinstance(n, log2cosh | logaddexp) and n.has_free(x))
+    node = next(nodes, None)
+    if node is None:
+        return [(form, ())]
+    pair = node.args if isinstance(node, logaddexp) else (node.args[0], -node.args[0])
+    return [
+        (plain, (other - term, *lacks))
+        for term, other in (pair, pair[::-1])
+        for plain, lacks in _branches(form.xreplace({node: term}), x)
+    ]
 
 
 def _parabola(form: Any, x: sp.Symbol) -> list[tuple[sp.Expr, sp.Expr]]:

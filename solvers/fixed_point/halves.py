@@ -13,7 +13,10 @@ from solvers.problem import FINEST, LEVELS, Batch, Evaluation, PairProblem, eval
 
 CONTINUED = 1e-4  # relative error of the continued law
 SMALLEST = 1e-300  # v as a double
-SATURATED = 1e-60  # v below which outputs that stay finite as v -> 0 are those of this v
+SATURATED, SATURATED_NESTED = 1e-60, 1e-30
+"""v below which outputs that stay finite as v -> 0 are those of this v: their difference is of order sqrt(v).
+
+Nested averages, with steps of width sqrt(v) inside a step, lose their digits before 1e-40."""
 BACKEND = Float64()
 EPS = 2.0**-52
 
@@ -51,6 +54,12 @@ class SignalHalf:
             )
             v[near], slope[near], error[near] = here
         return Batch(Evaluation(np.clip(v, SMALLEST, self.error_at_zero), slope, error), level)
+
+
+def seen(problem: PairProblem, v: Any, saturated: Any) -> Any:
+    """The v of the outputs, no smaller than they can tell where they stay finite as v -> 0."""
+    least = SATURATED_NESTED if problem.nested else SATURATED
+    return np.where(saturated, np.maximum(v, least), v)
 
 
 def rounding_of(problem: PairProblem, q_hat: Any, v: Any) -> Any:

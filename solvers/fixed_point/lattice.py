@@ -24,7 +24,7 @@ NOISY, NOISELESS = 1e8, 1e14
 FARTHEST = 1e200  # highest q_hat looked at, by the continued law
 DECADES_APART = 2  # between grid points there
 ROUGH = 0.01  # tolerance at the ends
-ROUGH_LEVELS = (2, 3)  # levels of nested averages at small v
+ROUGH_LEVELS = (2, 3)  # levels at small v
 SMALL = (1e-10, 1e-12, 1e-30, 1e-32)  # v that tell whether q_hat stays finite as v -> 0
 SILENT = 1e-13  # q_hat at the largest v below which the outputs say nothing there
 REMEMBERED = 10_000  # rows
@@ -111,15 +111,13 @@ def without_factor(problem: PairProblem, parameters: Mapping[str, Any]) -> tuple
 def _at_ends(
     problem: PairProblem, error_at_zero: float, output: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
-    """q_hat of each point at the largest v and at two small v; also at two smaller ones where that is cheap:
-    all averages are then evaluated together.
+    """q_hat of each point at the largest v and, roughly, at two small v; also at two smaller ones where that
+    is cheap.  The small ones take many more nodes, hence the two batches.
     """
-    every = (LEVELS.start, problem.finest)
+    at_zero = _at(problem, output, (error_at_zero,), ROUGH, (LEVELS.start, problem.finest))[0]
     if problem.nested:
-        at_zero = _at(problem, output, (error_at_zero,), ROUGH, every)[0]
         return at_zero, _at(problem, output, SMALL[:2], ROUGH, ROUGH_LEVELS), []
-    tolerance = (ROUGH, *(np.inf for _ in SMALL))
-    at_zero, *small = _at(problem, output, (error_at_zero, *SMALL), tolerance, every)
+    small = _at(problem, output, SMALL, np.inf, ROUGH_LEVELS)
     return at_zero, small[:2], small[2:]
 
 
@@ -127,19 +125,19 @@ def _at(
     problem: PairProblem,
     output: Mapping[str, np.ndarray],
     errors: tuple[float, ...],
-    tolerance: Any,
+    tolerance: float,
     levels: tuple[int, int],
 ) -> list[np.ndarray]:
-    """q_hat of each point at some v, to the tolerance (one, or one for each v) or to 1e-13."""
+    """q_hat of each point at some v, to the tolerance or to 1e-13."""
     points = len(next(iter(output.values())))
     rest, factor = without_factor(problem, {n: np.tile(a, len(errors)) for n, a in output.items()})
-    v, allowed = np.repeat(errors, points), np.repeat(np.broadcast_to(tolerance, len(errors)), points)
+    v = np.repeat(errors, points)
 
     def evaluate(new: list[int]) -> tuple[np.ndarray]:
         some = {name: values[new] for name, values in rest.items()}
         floor = SILENT / ROUGH
         return (
-            evaluate_levels(problem.output, BACKEND, v[new], some, allowed[new], floor, levels).result.value,
+            evaluate_levels(problem.output, BACKEND, v[new], some, tolerance, floor, levels).result.value,
         )
 
     keys = list(zip(v.tolist(), *(values.tolist() for values in rest.values()), strict=True))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from solvers.fixed_point.halves import BACKEND, EPS, SATURATED, SMALLEST, SignalHalf, rounding_of
+from solvers.fixed_point.halves import BACKEND, EPS, SMALLEST, SignalHalf, rounding_of, seen
 from solvers.fixed_point.lattice import LOWEST
 from solvers.fixed_point.table import Brackets
 from solvers.problem import FINEST, LEVELS, TYPICAL, Evaluation, PairProblem, evaluate_levels
@@ -68,7 +68,7 @@ def _pass(
     """
     q_hat = np.exp(s)
     inner, first = half(q_hat, tolerance, levels=(levels[0], FINEST))
-    v = np.where(saturated, np.maximum(inner.value, SATURATED), inner.value)
+    v = seen(problem, inner.value, saturated)
     outer, second = evaluate_levels(
         problem.output, BACKEND, v, output, tolerance, levels=(levels[1], problem.finest)
     )
@@ -137,6 +137,7 @@ def newton(
         target = np.where(outside, (lower[pending] + upper[pending]) / 2, target)
         settled = (np.abs(f) <= SETTLED) | (near[pending] & ~fell)
         settled &= not rough
+        settled |= np.isnan(f) & np.isnan(before) & (iteration > 0)  # outside what doubles hold
         near[pending] = (np.abs(target - here) <= NEAR) & (not rough)
         s[pending] = target
         pending = pending[~settled]
@@ -161,7 +162,7 @@ def roots_at(
     q_hat = np.exp(s - last)
     v = inner.value - inner.slope * q_hat * last
     both = {**{name: np.full(s.size, value) for name, value in half.parameters.items()}, **mine}
-    there = np.where(saturated[point], np.maximum(v, SATURATED), v)
+    there = seen(problem, v, saturated[point])
     entropy = _batch_entropy(problem, q_hat, there, both, min(landing.levels))
     phi, doubt = entropy.value, entropy.error
     stiffness = np.maximum(np.abs(1 - gain), 1e-12)

@@ -120,7 +120,7 @@ def tabulated(half: SignalHalf, grid: Grid) -> Signal:
     signal = Signal(half, grid)
     if grid.table == grid.s.size:
         return signal
-    before, last = signal(np.array([grid.table - 2, grid.table - 1])).value
+    before, last = signal(signal.places[signal.places < grid.table]).value[-2:]
     power = np.log(before / last) / (grid.s[grid.table - 1] - grid.s[grid.table - 2])
     power = float(np.nan_to_num(power, nan=1.0))
     return Signal(replace(half, last=grid.s[grid.table - 1], value=last, power=power), grid)

@@ -370,3 +370,36 @@ def test_a_signal_seen_almost_without_noise_has_lost_no_digit():
     with Float64().context():
         (found,) = program.run(Float64(), 6, [1e12]).values
     assert float(found) == pytest.approx(-1.5 * np.log(2), abs=1e-14)
+
+
+@pytest.mark.parametrize("strength", [1.0, 10.0, 100.0, 300.0, 1012.27])
+@pytest.mark.parametrize(
+    "prior",
+    [
+        SKEWED,
+        Discrete((-3, -1, 1, 3), ("1/4", "1/4", "1/4", "1/4")),
+        Discrete((-2, -1, "1/2", 1, 3), ("1/10", "1/5", "2/5", "1/5", "1/10")),
+    ],
+    ids=lambda p: str(len(p.atoms)),
+)
+def test_the_error_of_several_atoms_against_a_plain_sum(prior, strength):
+    """Where neighbouring atoms are equally likely the posterior switches, and all of the error is there."""
+    atoms = [float(Fraction(a)) for a in prior.atoms]
+    weights = [float(Fraction(w)) for w in prior.probabilities]
+    truth = 0.0
+    for mean, weight in zip(atoms, weights, strict=True):
+        reach = 40 * np.sqrt(strength)
+        b, step = np.linspace(strength * mean - reach, strength * mean + reach, 2**19, retstep=True)
+        logs = [np.log(w) + b * a - strength * a * a / 2 for a, w in zip(atoms, weights, strict=True)]
+        top = np.max(logs, axis=0)
+        odds = [np.exp(log - top) for log in logs]
+        pairs = sum(
+            odds[i] * odds[j] * (atoms[i] - atoms[j]) ** 2 for i in range(len(odds)) for j in range(i)
+        )
+        density = np.exp(-((b - strength * mean) ** 2) / (2 * strength)) / np.sqrt(2 * np.pi * strength)
+        truth += weight * (density * pairs / sum(odds) ** 2).sum() * step
+    program = lower([prior.observed(prior.posterior_variance())], [A])
+    with Float64().context():
+        result = program.run(Float64(), 5, [strength])
+    assert float(result.values[0]) == pytest.approx(truth, rel=1e-11, abs=0)
+    assert float(result.error) < 1e-8 * truth

@@ -19,6 +19,7 @@ from replica.ingredients import (
     Probit,
     Quantiser,
     Rademacher,
+    ReLU,
     SparseRademacher,
 )
 from solvers.solution import Outcome
@@ -130,3 +131,12 @@ def test_only_perfect_recovery_is_left():
     """A rare signal seen through levels that are all far away but one: every v of the table is below 1e-10."""
     solution = solve(TeacherStudent(Bernoulli(), Quantiser()), rho="0.001", alpha="1.974", start="informed")
     assert solution.outcome is Outcome.PERFECT_RECOVERY
+
+
+def test_noise_that_is_small_beside_a_binary_signal():
+    """E of (1 + sign h)/2 at v -> 0: q_hat = alpha/(2 Delta) but for corrections of order sqrt(v) = 1e-71."""
+    solution = solve(TeacherStudent(Rademacher(), ReLU()), alpha="1.682", delta="0.0013")
+    assert solution["q_hat"] == pytest.approx(1.682 / 0.0026, rel=1e-13)
+    with mp.workdps(30):
+        v = error(mp.mpf(solution["q_hat"]))
+    assert solution["mmse"] == pytest.approx(float(v), rel=1e-11)
