@@ -44,6 +44,9 @@ class Values:
 NODES = 2**15
 """How many nodes are evaluated at a time: with a hundred temporary arrays, some tens of megabytes."""
 
+ALIKE = 1.5
+"""By which factor numbers of nodes that hold an average each may differ in one batch."""
+
 FINEST_NESTED = 8
 """Highest level of nested averages: a million nodes a point."""
 FINESTS = (FINEST, FINEST, FINEST_NESTED, 5)
@@ -82,12 +85,18 @@ class _LineBlock:
             backend, level, place, [_full(backend, s, size) for s in switches]
         )
         sizes = maps.panels(level - COARSER) + 1
-        if size * sizes.max() <= NODES:
+        if size * sizes.max() <= NODES and self._alike(sizes.min(), sizes.max()):
             columns = self._chunk(backend, level, maps, shift, scale, flat)
         else:
             columns = self._chunks(backend, level, maps, shift, scale, flat, sizes)
         error = np.maximum(columns[-1], passed)
         return Values(tuple(c.reshape(batch) for c in columns[:-1]), error.reshape(batch))
+
+    def _alike(self, fewest: int, most: int) -> bool:
+        """Whether elements of so many nodes are evaluated together, with as many as the most: not where each
+        node costs an average.
+        """
+        return self.depth == 1 or most <= ALIKE * fewest
 
     def _chunks(
         self,
@@ -101,12 +110,14 @@ class _LineBlock:
     ) -> tuple[Any, ...]:
         """The batch in pieces, in increasing order of nodes: the last element of one decides for it."""
         size = len(sizes)
-        order = np.argsort(maps.high - maps.low, kind="stable")
+        order = np.argsort(sizes, kind="stable")
         results: list[tuple[Any, ...]] = []
         start = 0
         while start < size:
             stop = start + 1
             while stop < size and (stop + 1 - start) * sizes[order[stop]] <= NODES:
+                if not self._alike(sizes[order[start]], sizes[order[stop]]):
+                    break
                 stop += 1
             some = order[start:stop]
             mine = [a if np.ndim(a) == 0 else a[some] for a in flat]
