@@ -74,8 +74,8 @@ def gaussian_closed_form(avg: GaussianAverage) -> sp.Expr | None:
     Sums are split and constants pulled out. A term is a product of a polynomial in x, exponentials of
     quadratics, Gaussian densities whose argument or mean is affine in x, and at most one of
     Heaviside(affine), ndtr(affine) and DiracDelta(affine). Abs, sign, Max, Min and Piecewise of affine
-    functions are split at their kinks first; two Heaviside factors that bound an interval, taken as not
-    empty where that is not decidable, give ndtr_interval. Convergence is taken for granted where its sign
+    functions are split at their kinks first; several Heaviside factors are one half-line or an interval,
+    taken as not empty where that is not decidable. Convergence is taken for granted where its sign
     condition is not decidable.
 
     Sources: completion of squares;
@@ -123,13 +123,17 @@ def _has_kinks(body: sp.Expr, x: sp.Symbol) -> bool:
     for term in sp.Add.make_args(body):
         forms = switches(cast(sp.Expr, term), x)
         factors = [f for f in sp.Mul.make_args(term) if f.has_free(x)]
-        plain = [f for f in factors if isinstance(f, sp.Heaviside)]
-        others = [f for f in factors if not isinstance(f, sp.Heaviside)]
+        plain = [f for f in factors if _half_line(f, x)]
+        others = [f for f in factors if f not in plain]
         if len(plain) == len(forms) == 2 and len(others) == len(factors) - 2 and _interval(plain, x):
             continue
         if len(forms) > len(plain) or len(plain) > 1 or any(switches(cast(sp.Expr, f), x) for f in others):
             return True
     return False
+
+
+def _half_line(factor: Any, x: sp.Symbol) -> bool:
+    return isinstance(factor, sp.Heaviside) and affine_coefficients(factor.args[0], x) is not None
 
 
 def _interval(half_lines: list[Any], x: sp.Symbol) -> bool:
@@ -275,21 +279,55 @@ def _product(factors: _Factors, x: sp.Symbol, law: _Law) -> sp.Expr | None:
 
 
 def _polynomial_average(factors: _Factors, law: _Law) -> sp.Expr | None:
-    half_lines = factors.half_lines
-    if len(half_lines) == 2 and not factors.distributions and set(factors.polynomial) == {0}:
-        (a, b), (c, d) = sorted(half_lines, key=lambda form: form[1].is_positive is not True)
-        ends = [-law.standardised(a, b, noise=0), law.standardised(c, d, noise=0)]
-        return cast(sp.Expr, factors.polynomial[0] * ndtr_interval(*ends))
-    if len(half_lines) + len(factors.distributions) > 1:
+    half_lines = _common_half_lines(factors.half_lines)
+    if half_lines is None:
+        return None
+    if _empty(half_lines):
+        return sp.S.Zero
+    if (half_lines and factors.distributions) or len(factors.distributions) > 1:
         return None
     degree = max(factors.polynomial, default=0)
-    if half_lines:
+    if len(half_lines) == 2:
+        moments = _interval_moments(*half_lines, law, degree)
+    elif half_lines:
         moments = _half_line_moments(*half_lines[0], law, degree)
     elif factors.distributions:
         moments = _distribution_moments(*factors.distributions[0], law, degree)
     else:
         moments = [gaussian_moment(k, law.mean, law.variance) for k in range(degree + 1)]
     return cast(sp.Expr, sp.Add(*(c * moments[k] for k, c in factors.polynomial.items())))
+
+
+def _common_half_lines(half_lines: tuple[Affine, ...]) -> list[Affine] | None:
+    """At most one half-line a + b x > 0 upwards and one downwards, in this order, with the same points in
+    common; None where it is not decidable which is the shorter of two.
+    """
+    if len(half_lines) < 2:
+        return list(half_lines)
+    if any(form[1].is_positive is None for form in half_lines):
+        return None
+    common: list[Affine] = []
+    for upwards in (True, False):
+        mine = [form for form in half_lines if form[1].is_positive is upwards]
+        if not mine:
+            continue
+        shortest = mine[0]
+        for a, b in mine[1:]:
+            beyond = (-a / b + shortest[0] / shortest[1]) * (1 if upwards else -1)
+            if beyond.is_nonnegative:
+                shortest = (a, b)
+            elif not beyond.is_nonpositive:
+                return None
+        common.append(shortest)
+    return common
+
+
+def _empty(half_lines: list[Affine]) -> bool:
+    """Whether nothing is between two half-lines, as far as that is decidable."""
+    if len(half_lines) < 2:
+        return False
+    (a, b), (c, d) = half_lines
+    return bool((c / d - a / b).is_nonnegative)
 
 
 def gaussian_moment(k: int, mean: sp.Expr, variance: sp.Expr) -> sp.Expr:
@@ -324,6 +362,19 @@ def _half_line_moments(a: sp.Expr, b: sp.Expr, law: _Law, degree: int) -> list[A
         moments.append(
             cast(sp.Expr, law.mean * moments[k - 1] + law.variance * lower + (-a / b) ** (k - 1) * edge)
         )
+    return moments
+
+
+def _interval_moments(lower: Affine, upper: Affine, law: _Law, degree: int) -> list[Any]:
+    """E[x^k] on the interval where both forms are positive, by Stein's lemma at both ends."""
+    ends = [-law.standardised(*lower, noise=0), law.standardised(*upper, noise=0)]
+    moments: list[Any] = [ndtr_interval(*ends)]
+    places = [-a / b for a, b in (lower, upper)]
+    edges = [sp.sqrt(law.variance) * npdf(end) for end in ends]
+    for k in range(1, degree + 1):
+        below = (k - 1) * moments[k - 2] if k > 1 else sp.S.Zero
+        jump = places[0] ** (k - 1) * edges[0] - places[1] ** (k - 1) * edges[1]
+        moments.append(cast(sp.Expr, law.mean * moments[k - 1] + law.variance * below + jump))
     return moments
 
 

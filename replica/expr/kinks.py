@@ -45,6 +45,22 @@ def switches(expr: sp.Expr, x: sp.Symbol) -> list[Affine]:
     return found
 
 
+def nested_switches(expr: sp.Expr, x: sp.Symbol) -> list[Affine]:
+    """The same, and those that show once others are resolved: of max(-1, min(1, x)) both.
+
+    >>> from sympy import Max, Min, Symbol
+    >>> x = Symbol("x", real=True)
+    >>> switches(Max(-1, Min(1, x)), x), nested_switches(Max(-1, Min(1, x)), x)
+    ([(1, -1)], [(1, 1), (1, -1)])
+    """
+    found = switches(expr, x)
+    forms = [f for n in free_subexpressions(expr) if x in n.free_symbols for f in switch_forms(n)]
+    if all(affine_coefficients(form, x) is not None for form in forms):
+        return found
+    more = switches(split_at_kinks(expr, x), x)
+    return list({sp.cancel(a / b): (a, b) for a, b in (*more, *found)}.values())
+
+
 def _difference(left: Any, right: Any) -> Any:
     return left - right
 

@@ -79,6 +79,44 @@ class logaddexp(sp.Function):
         return text if exp is None else rf"{text}^{{{exp}}}"
 
 
+def in_positive_terms(expr: Any) -> Any:
+    """Differences of distribution functions as probabilities of intervals, which have logarithms.
+
+    >>> x, y = sp.symbols("x y", real=True)
+    >>> in_positive_terms(1 - ndtr(x) - ndtr(y)), in_positive_terms(3 * ndtr(x) - 3 * ndtr(y))
+    (ndtr_interval(y, -x), 3*(ndtr_interval(y, x)))
+    """
+    return expr.replace(lambda e: isinstance(e, sp.Add) and e.has(ndtr), _without_minus)
+
+
+def _without_minus(total: sp.Expr) -> sp.Expr:
+    """c Phi(a) - c Phi(b) is c times the probability of (b, a), and c - c Phi(a) is c Phi(-a)."""
+    rest: list[sp.Expr] = []
+    ups: list[tuple[sp.Expr, sp.Expr]] = []  # (c, argument)
+    downs: list[tuple[sp.Expr, sp.Expr]] = []
+    for term in total.args:
+        function = next((f for f in sp.Mul.make_args(term) if isinstance(f, ndtr)), None)
+        weight = term / function if function is not None else sp.S.One
+        if function is not None and not weight.has(ndtr):
+            negative = weight.is_negative or weight.could_extract_minus_sign()
+            (downs if negative else ups).append((-weight if negative else weight, function.args[0]))
+        else:
+            rest.append(term)
+    plain = sp.Add(*(term for term in rest if not term.has(*_WIDE)))
+    rest = [term for term in rest if term.has(*_WIDE)]
+    for weight, place in downs:
+        partner = next((up for up in ups if up[0] == weight), None)
+        if partner is not None:
+            ups.remove(partner)
+            rest.append(weight * ndtr_interval(place, partner[1]))
+        elif (plain - weight).is_nonnegative:
+            plain = plain - weight
+            ups.append((weight, -place))
+        else:
+            rest.append(-weight * ndtr(place))
+    return sp.Add(plain, *rest, *(weight * ndtr(place) for weight, place in ups))
+
+
 _WIDE = (sp.exp, ndtr, ndtr_interval, normal_density)
 """Functions whose values may lie outside the range of a double where their logarithms do not."""
 

@@ -14,7 +14,7 @@ from sympy.core.basic import Basic
 
 from replica.expr.average import GaussianAverage, OutputSum
 from replica.expr.binder import Binder
-from replica.expr.kinks import switches
+from replica.expr.kinks import nested_switches
 from replica.expr.recursion import LogMoment, Tilted
 from replica.expr.stable import STABLE
 
@@ -92,7 +92,7 @@ def _average_function(expr: GaussianAverage, symbols: Sequence[Basic]) -> MpFunc
     expr = expr.renamed()
     body = mp_function(expr.body, (*symbols, expr.var))
     mean, variance = mp_function(expr.mean, symbols), mp_function(expr.variance, symbols)
-    kinks = [mp_function(-a / b, symbols) for a, b in switches(expr.body, expr.var)]
+    kinks = [mp_function(-a / b, symbols) for a, b in nested_switches(expr.body, expr.var)]
 
     def average(*values: Any) -> Any:
         centre, spread = mpmath.mpf(mean(*values)), mpmath.mpf(variance(*values))
@@ -119,7 +119,7 @@ def _output_function(expr: OutputSum, symbols: Sequence[Basic]) -> MpFunction:
         first = int(expr.outputs.inf)
         return lambda *values: mpmath.nsum(lambda y: body(*values, y), [first, mpmath.inf], method="d")
     ends = [mp_function(end, ()) for end in (expr.outputs.inf, expr.outputs.sup)]
-    kinks = [mp_function(-a / b, symbols) for a, b in switches(expr.body, expr.var)]
+    kinks = [mp_function(-a / b, symbols) for a, b in nested_switches(expr.body, expr.var)]
 
     def integral(*values: Any) -> Any:
         lower, upper = (mpmath.mpf(end()) for end in ends)

@@ -37,7 +37,7 @@ from typing import Any, ClassVar
 import sympy as sp
 
 from replica.expr.average import GaussianAverage, MixedOutputs, OutputSum
-from replica.expr.logsum import expit, stable_log
+from replica.expr.logsum import expit, in_positive_terms, stable_log
 from replica.expr.rules import output_integral_to_average, reflected
 from replica.expr.stable import ndtr, normal_density, npdf
 from replica.parameters import Parameter, parse_number
@@ -130,7 +130,7 @@ class Channel(ABC):
 
     @staticmethod
     def _average(density: sp.Expr, omega: sp.Expr, variance: sp.Expr) -> sp.Expr:
-        return GaussianAverage(density, h, omega, variance).doit()
+        return in_positive_terms(GaussianAverage(density, h, omega, variance).doit())
 
 
 def _together(pieces: tuple[tuple[sp.Set, sp.Expr], ...]) -> Any:

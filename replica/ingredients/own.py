@@ -21,6 +21,7 @@ import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import mpmath
@@ -29,7 +30,7 @@ import sympy as sp
 from replica import symbols
 from replica.expr.average import GaussianAverage, OutputSum
 from replica.expr.binder import Binder
-from replica.expr.kinks import split_at_kinks, switches
+from replica.expr.kinks import nested_switches, split_at_kinks
 from replica.expr.logsum import expit, stable_log
 from replica.expr.numeric import mp_function
 from replica.expr.polynomials import affine_coefficients, polynomial_coefficients
@@ -46,6 +47,7 @@ TOLERANCE = 1e-8
 SUMMED, OCTAVES = 256, 12
 """Counts summed one by one, and octaves of counts beyond them that are integrated one by one."""
 UNIT = sp.Symbol("u", real=True)
+NOISE = sp.Symbol("V", positive=True)
 _ALLOWED = (
     "allowed are sums of positive terms exp(quadratic), each on the line, a half-line or an interval; "
     "a Discrete or GaussianMixture prior may approximate it"
@@ -117,8 +119,8 @@ class ExpressionChannel(Channel):
         return self.formula.subs({symbols.y: y, h: field}, simultaneous=True)
 
     def pieces(self, y: sp.Expr, field: sp.Expr) -> tuple[tuple[sp.Set, sp.Expr], ...]:
-        """Finite outputs that have a formula each, one by one."""
-        if isinstance(self.outputs, sp.FiniteSet) and self.formula.has(sp.Piecewise, sp.KroneckerDelta):
+        """Finite outputs that have a formula each, or a closed evidence only one by one."""
+        if isinstance(self.outputs, sp.FiniteSet) and _one_by_one(self.formula, self.outputs):
             return tuple((sp.FiniteSet(v), self.density(v, field)) for v in self.outputs)
         return super().pieces(y, field)
 
@@ -136,7 +138,7 @@ class ExpressionChannel(Channel):
         steps = (sp.Heaviside, sp.sign, sp.Piecewise)
         if any(b.replace(lambda e: isinstance(e, steps), lambda _: sp.Dummy()).has_free(h) for b in bodies):
             return False
-        edges = sorted({-a / b for body in bodies for a, b in switches(body, h)}) or [sp.S.Zero]
+        edges = sorted({-a / b for body in bodies for a, b in nested_switches(body, h)}) or [sp.S.Zero]
         between = [(a + b) / 2 for a, b in itertools.pairwise(edges)]
         fields = [edges[0] - 1, *between, edges[-1] + 1]
         return all(body.subs(h, f) in (0, 1) for body in bodies for f in fields)
@@ -168,6 +170,18 @@ class ExpressionChannel(Channel):
         raise InputError(
             f"to draw outputs of {law} in {self.outputs}, give sample=(fields, rng, **parameters)"
         )
+
+
+@lru_cache(maxsize=64)
+def _one_by_one(formula: sp.Expr, outputs: sp.FiniteSet) -> bool:
+    """Whether the outputs are better looked at one by one: y (|h| - 1) switches where y = 1 tells."""
+    if formula.has(sp.Piecewise, sp.KroneckerDelta):
+        return True
+
+    def closed(density: sp.Expr) -> bool:
+        return not GaussianAverage(density, h, symbols.omega, NOISE).doit().has(Binder)
+
+    return not closed(formula) and all(closed(formula.subs(symbols.y, v)) for v in outputs)
 
 
 @dataclass(frozen=True)
@@ -456,7 +470,7 @@ def _total(density: sp.Expr, variable: sp.Symbol, outputs: Any) -> Any:
         if not isinstance(outputs, sp.Interval) and outputs != sp.S.Reals:
             return None
     peak = max(_places(outputs), key=value)
-    kinks = [mp_function(-a / b, ())() for a, b in switches(density, variable)]
+    kinks = [mp_function(-a / b, ())() for a, b in nested_switches(density, variable)]
     low, high = (mp_function(end, ())() for end in (outputs.inf, outputs.sup))
     inner = sorted({p for p in (*kinks, peak, peak - 2, peak + 2) if low < p < high})
     try:

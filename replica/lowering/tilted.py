@@ -1,7 +1,8 @@
 """log Z and the tilted averages Z^(k)/Z of an evidence Z = E_{h ~ N(omega, V)} P(y|h) without closed form.
 
 With l = log P and <f> = E[P f]/E[P], dZ/domega = Z <l'>, and in general Z^(k) = Z <r_k> with
-r_(k+1) = r_k' + r_k l'.  The sums run over nodes clustered at the peaks of P(y|h) N(h; omega, V) and weigh
+r_(k+1) = r_k' + r_k l'; or, where r_k jumps in h and has no such derivative, by Stein's lemma
+r_(k+1) = r_k (h - omega)/V + dr_k/domega.  The sums run over nodes clustered at the peaks of P(y|h) N(h; omega, V) and weigh
 by exp(l - its maximum): nothing is 0/0 where P underflows, and a P(y|h) much
 narrower than the Gaussian costs no more nodes.
 """
@@ -19,7 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import sympy as sp
 
+from replica.expr.kinks import split_at_kinks
 from replica.expr.logsum import expit, stable_log
+from replica.expr.polynomials import affine_coefficients
 from replica.lowering.jets import FIELD, JET, OUTPUT
 from replica.lowering.printer import LoweringError, compile_kernel, loggamma
 from replica.lowering.switches import switches_of
@@ -32,8 +35,11 @@ _FLOAT = Float64()
 LOG = sp.Symbol("log_Z", real=True)
 TILT = (sp.S.One, *(sp.Symbol(f"T_{k}", real=True) for k in range(1, len(JET))))
 """log Z and Z^(k)/Z as letters."""
+PULL, PRECISION = sp.Symbol("pull", real=True), sp.Symbol("precision", positive=True)
+"""(h - omega)/V and 1/V as letters."""
 WIDE = 60.0
 """Widths of a peak in a line from which it is worth looking where it may end."""
+_BRANCHES = (sp.Max, sp.Min, sp.Piecewise)
 STEPS = 1
 """Newton steps from where a Gaussian likelihood would have its peak."""
 
@@ -65,7 +71,7 @@ class Likelihood:
     """log P(y|h) as lowered functions of (backend, *arguments, y, h)."""
 
     slopes: Callable[..., tuple[Any, ...]]  # log P and two derivatives
-    tilts: Callable[..., tuple[Any, ...]]  # log P, r_1, r_2, ...
+    tilts: Callable[..., tuple[Any, ...]]  # log P, r_1, r_2, ...; of (h - omega)/V and 1/V too
     kinks: Callable[..., tuple[Any, ...]]  # of (backend, *arguments, y): centre, width, ... in h
     order: int
 
@@ -123,7 +129,9 @@ class Likelihood:
         t, weights = peaked_line(backend, level, places[:, 0], widths[:, 0], switches, ends)
         h = mean[:, None] + backend.sqrt(variance)[:, None] * t
         columns = [a if np.ndim(a) == 0 else a[:, None] for a in arguments]
-        log, *ratios = self.tilts(backend, *columns, output[:, None], h)
+        precision = 1 / variance[:, None]
+        pull = t * backend.sqrt(precision)
+        log, *ratios = self.tilts(backend, *columns, output[:, None], h, pull, precision)
         exponent = log - t * t / 2
         sizes = backend.to_float(exponent)
         top = sizes.max(axis=1)
@@ -202,11 +210,12 @@ class Likelihood:
 
 
 def well_conditioned(density: sp.Expr) -> sp.Expr:
-    """The same density without what under- or overflows or cancels: e^u expit(-u) is expit(u), 1 - expit(u)
+    """The same density without branches, and without what under- or overflows or cancels: e^u expit(-u) is expit(u), 1 - expit(u)
     is expit(-u), 1 - e^u is 2 t/(1 + t) with t = tanh(-u/2), and a gamma function the exponential of its
     logarithm.
     """
     density = density.rewrite([sp.factorial, sp.binomial], sp.gamma)
+    density = density.replace(lambda e: isinstance(e, _BRANCHES), lambda e: split_at_kinks(e, FIELD))
     density = density.replace(sp.Mul, lambda *factors: _with_odds(factors))
     density = density.replace(_is_complement, lambda e: _complement(1 - e))
     return density.replace(sp.gamma, lambda z: sp.exp(loggamma(z)))
@@ -235,6 +244,33 @@ def _complement(part: Any) -> sp.Expr:
     return 2 * t / (1 + t)
 
 
+def _next_ratio(ratio: sp.Expr, log: sp.Expr) -> sp.Expr:
+    """r_(k+1) from r_k: by the derivative in h, or by Stein's lemma where that has a DiracDelta."""
+    if not ratio.has(PULL):
+        plain = _vanishing_deltas_removed(ratio.diff(FIELD) + ratio * log.diff(FIELD))
+        if not plain.has(sp.DiracDelta):
+            return plain
+    return ratio * PULL - PRECISION * ratio.diff(PULL)
+
+
+def _vanishing_deltas_removed(expr: sp.Expr) -> sp.Expr:
+    """Without c(h) delta(a + b h) where c is 0 at h = -a/b, such as h delta(h)."""
+    for node in expr.atoms(sp.DiracDelta):
+        line = affine_coefficients(node.args[0], FIELD) if len(node.args) == 1 else None
+        if line is None or line[1] == 0:
+            continue
+        name = sp.Dummy()
+        coefficient = expr.xreplace({node: name}).diff(name)
+        if not coefficient.has(sp.DiracDelta) and coefficient.subs(FIELD, -line[0] / line[1]) == 0:
+            expr = expr.xreplace({node: sp.S.Zero})
+    return expr
+
+
+def _without_deltas(expr: sp.Expr) -> sp.Expr:
+    """What steers nodes sees no kinks."""
+    return expr.replace(sp.DiracDelta, lambda *_: sp.S.Zero)
+
+
 def likelihood(density: sp.Expr, order: int, arguments: Sequence[sp.Symbol]) -> Likelihood:
     """Lower log P and the ratios up to an order; the density in OUTPUT and FIELD.
 
@@ -246,9 +282,9 @@ def likelihood(density: sp.Expr, order: int, arguments: Sequence[sp.Symbol]) -> 
     log = stable_log(well_conditioned(density))
     ratios = [sp.S.One]
     for _ in range(order):
-        ratios.append(ratios[-1].diff(FIELD) + ratios[-1] * log.diff(FIELD))
+        ratios.append(_next_ratio(ratios[-1], log))
     names = [*arguments, OUTPUT, FIELD]
-    slope = log.diff(FIELD)
+    slope = _without_deltas(log.diff(FIELD))
     bodies = [log, *ratios[1:]]
     found: list[sp.Expr] = []
     for switch in switches_of(bodies, FIELD):
@@ -258,8 +294,8 @@ def likelihood(density: sp.Expr, order: int, arguments: Sequence[sp.Symbol]) -> 
             continue
         found.extend(switch)
     return Likelihood(
-        compile_kernel([log, slope, slope.diff(FIELD)], names),
-        compile_kernel(bodies, names),
+        compile_kernel([log, slope, _without_deltas(slope.diff(FIELD))], names),
+        compile_kernel(bodies, [*names, PULL, PRECISION]),
         compile_kernel(found, names[:-1]),
         order,
     )

@@ -86,7 +86,8 @@ def grid_of(problem: PairProblem, error_at_zero: float, output: Mapping[str, np.
         saturated = np.isfinite(smaller[1]) & (smaller[1] <= 1.5 * smaller[0])
         at_one = np.where(np.isfinite(at_one) | ~saturated, at_one, smaller[1])
     finite = at_one[np.isfinite(at_one)]
-    low = LOWEST if np.any(at_zero == 0) else 0.9 * at_zero.min()
+    somewhere = at_zero[np.isfinite(at_zero)]  # a quadrature may have no number there
+    low = LOWEST if np.any(somewhere == 0) or not somewhere.size else 0.9 * somewhere.min()
     unbounded = NOISELESS if _grows_like_inverse(small) or finite.size == points else NOISY
     high = 1.2 * finite.max() if finite.size == points else FARTHEST
     high = max(high, 10 * low)  # where the outputs never say anything

@@ -15,7 +15,7 @@ from solvers.backends.base import Array
 
 FIELDS = np.array([0, -0.5, 0.5, -1, 1, -1.7, 1.7, -2.5, 2.5, -4, 4, -6, 6, -9, 9])
 """Fields looked at, in standard deviations; 0 first."""
-SIZES = np.geomspace(1e-9, 1e9, 181)
+SIZES = np.geomspace(1e-9, 1e21, 301)
 ROUNDS = 14
 SAME = 1e-3
 """In widths, how near two places are one."""
@@ -71,11 +71,14 @@ def output_profile(
     left = top - log_p(place[:, :, None] - SIZES)
     right = top - log_p(place[:, :, None] + SIZES)
     width = np.minimum(_first(left, WIDE), _first(right, WIDE))
-    lowest = (place - _first(left, NOTHING)).min(axis=1)
-    highest = (place + _first(right, NOTHING)).max(axis=1)
+    # of a power law what is beyond counts, not the density there
+    beyond = np.log(np.maximum(SIZES / width[:, :, None], 1.0))
+    lowest = (place - _first(left - beyond, NOTHING)).min(axis=1)
+    highest = (place + _first(right - beyond, NOTHING)).max(axis=1)
     gaps = np.abs(place[:, :, None] - place[:, None, :])
     gaps = np.where(gaps < SAME * width[:, :, None], np.inf, gaps)  # itself, or fields of the same outputs
-    widths = np.maximum(width, gaps.min(axis=2))
+    nearest = gaps.min(axis=2)
+    widths = np.where(np.isfinite(nearest), np.maximum(width, nearest), width)  # else fields of several scales
     return Profile(
         place[:, 0], width[:, 0], place, widths, np.maximum(lowest, low), np.minimum(highest, high)
     )

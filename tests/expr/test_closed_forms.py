@@ -37,6 +37,11 @@ FACTORS = {
     "sign": lambda p, q, r: sp.sign(p + q * h),
     "relu": lambda p, q, r: sp.Max(0, p + q * h),
     "piecewise": lambda p, q, r: sp.Piecewise((h**2, p + q * h > 0), (r, True)),
+    "interval": lambda p, q, r: sp.Heaviside(p + q * h) * sp.Heaviside(p + r - q * h),
+    "half-lines": lambda p, q, r: sp.Heaviside(p + q * h) * sp.Heaviside(r + 2 * q * h),
+    "empty": lambda p, q, r: sp.Heaviside(p + q * h) * sp.Heaviside(-p - r - q * h),
+    "clipped": lambda p, q, r: (sp.Abs(p + q * h + r) - sp.Abs(p + q * h - r)) / 2,
+    "clipped twice": lambda p, q, r: sp.Max(-r, sp.Min(r, q * h)),
 }
 WEIGHTS = {
     "none": lambda p, q, r: sp.S.One,

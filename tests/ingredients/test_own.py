@@ -14,7 +14,7 @@ from scipy.stats import norm
 
 from replica import TeacherStudent, simulate, solve
 from replica.expr.logsum import expit
-from replica.expr.stable import normal_density
+from replica.expr.stable import ndtr, normal_density
 from replica.ingredients import (
     DensityPrior,
     Discrete,
@@ -26,6 +26,7 @@ from replica.ingredients import (
     Quantiser,
     Rademacher,
     Sign,
+    SymmetricInterval,
     own,
 )
 from replica.ingredients.channels import POSITIVE_DELTA
@@ -170,6 +171,11 @@ def test_a_cubic_link_with_gaussian_noise():
             LaplaceNoise(),
             {"delta": 0.5},
         ),
+        (
+            ExpressionChannel(lambda y, h: sp.Heaviside(y * (1 - sp.Abs(h))), (-1, 1)),
+            SymmetricInterval(),
+            {"kappa": 1},
+        ),
         pytest.param(
             ExpressionChannel(
                 lambda y, h: sp.Piecewise(
@@ -184,14 +190,75 @@ def test_a_cubic_link_with_gaussian_noise():
             marks=pytest.mark.slow,
         ),
     ],
-    ids=["gaussian", "laplace", "quantiser"],
+    ids=["gaussian", "laplace", "interval", "quantiser"],
 )
 def test_a_named_channel_written_as_an_expression(channel, named, parameters):
-    values = [solve(TeacherStudent(Rademacher(), c), alpha=1, **parameters)["mmse"] for c in (channel, named)]
+    values = [
+        solve(
+            TeacherStudent(Rademacher(), c),
+            alpha=1,
+            **{p.name: parameters[p.name] for p in c.parameters},
+        )["mmse"]
+        for c in (channel, named)
+    ]
     assert values[0] == pytest.approx(values[1], rel=1e-10)
     assert channel.noiseless({k: Fraction(str(v)) for k, v in parameters.items()}) == named.noiseless(
         parameters
     )
+
+
+def by_hand(probabilities, overlap):
+    """E_omega sum_y (dZ/domega)^2/Z for a few outputs or a grid of them, (weight of y, P(y|h)), by trapezoids."""
+    t = np.linspace(-9, 9, 801)
+    weight = norm.pdf(t) * (t[1] - t[0])
+    fields = np.sqrt(overlap) * t[:, None] + np.sqrt(1 - overlap) * t
+    total = 0.0
+    for size, probability in probabilities:
+        p = probability(fields)
+        z, slope = p @ weight, p @ (weight * t) / np.sqrt(1 - overlap)
+        total += size * (weight @ np.where(z > 1e-290, slope**2 / np.maximum(z, 1e-290), 0.0))
+    return total
+
+
+@pytest.mark.parametrize("middle", ["difference", "rest"])
+def test_an_ordered_probit(middle):
+    """Three levels of h + z: the middle one is a difference of distribution functions, or 1 less the others."""
+    inside = {
+        "difference": ndtr(1 - h) - ndtr(-1 - h),
+        "rest": 1 - ndtr(-1 - h) - ndtr(h - 1),
+    }[middle]
+    law = sp.Piecewise((ndtr(-1 - h), sp.Eq(y, -1)), (ndtr(h - 1), sp.Eq(y, 1)), (inside, True))
+    solution = solve(TeacherStudent(Rademacher(), ExpressionChannel(law, (-1, 0, 1))), alpha=2)
+    levels = [
+        (1, lambda u: norm.cdf(-1 - u)),
+        (1, lambda u: norm.cdf(u - 1)),
+        (1, lambda u: norm.cdf(1 - u) - norm.cdf(-1 - u)),
+    ]
+    assert solution["q_hat"] == pytest.approx(2 * by_hand(levels, solution["q"]), rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    "clipped",
+    [
+        lambda h: (sp.Abs(h + 1) - sp.Abs(h - 1)) / 2,
+        lambda h: sp.Max(-1, sp.Min(1, h)),
+        pytest.param(
+            lambda h: sp.Piecewise((-1, h < -1), (1, h > 1), (h, True)),  # the same, a third time
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["absolute values", "extrema", "piecewise"],
+)
+def test_clipped_fields(clipped):
+    """y = max(-1, min(1, h)) + noise: three pieces, the middle one on an interval."""
+    channel = ExpressionChannel(
+        lambda y, h, delta: normal_density(y, clipped(h), delta), sp.Reals, (POSITIVE_DELTA,)
+    )
+    solution = solve(TeacherStudent(Gaussian(), channel), alpha=0.5, delta=0.1)
+    outputs, step = np.linspace(-3.5, 3.5, 141, retstep=True)
+    levels = [(step, lambda u, y=y: norm.pdf(y, np.clip(u, -1, 1), 0.1**0.5)) for y in outputs]
+    # kinks in h cost the plain sum its accuracy
+    assert solution["q_hat"] == pytest.approx(0.5 * by_hand(levels, solution["q"]), rel=1e-5)
 
 
 def test_it_is_a_value():
