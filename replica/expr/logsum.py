@@ -79,6 +79,15 @@ class logaddexp(sp.Function):
         return text if exp is None else rf"{text}^{{{exp}}}"
 
 
+def _log_of_power(base: sp.Expr, power: sp.Expr) -> sp.Expr:
+    """Of |u|^k, and of u^k > 0 with u of any sign: (k/2) log u^2, which has no kink."""
+    if isinstance(base, sp.Abs):
+        base = base.args[0]
+    elif base.is_nonnegative or isinstance(base, _WIDE) or not base.is_Symbol:
+        return power * stable_log(base)
+    return power * sp.log(base**2) / 2
+
+
 def in_positive_terms(expr: Any) -> Any:
     """Differences of distribution functions as probabilities of intervals, which have logarithms.
 
@@ -134,7 +143,7 @@ def stable_log(expr: sp.Expr) -> sp.Expr:
     if isinstance(expr, sp.Mul):
         return sp.Add(*(stable_log(factor) for factor in expr.args))
     if isinstance(expr, sp.Pow):
-        return expr.exp * stable_log(expr.base)
+        return _log_of_power(expr.base, expr.exp)
     if isinstance(expr, sp.exp):
         return expr.args[0]
     if isinstance(expr, ndtr):

@@ -20,7 +20,16 @@ import sympy as sp
 from replica.lowering.jets import FIELD, OMEGA, OUTPUT, OutputAverage
 from replica.lowering.printer import LoweringError, compile_kernel
 from replica.lowering.smeared import Functions, smeared_layer
-from replica.lowering.tilted import LOG, TILT, WIDE, Likelihood, in_tilts, likelihood, order_of
+from replica.lowering.tilted import (
+    LOG,
+    TILT,
+    WIDE,
+    Likelihood,
+    in_tilts,
+    likelihood,
+    log_likelihood,
+    order_of,
+)
 from solvers.backends.float64 import Float64
 from solvers.quadrature.clustered import as_numbers, cluster
 from solvers.quadrature.counts import block_error, count_block
@@ -290,7 +299,7 @@ def outputs_block(
             counted,
             law.outputs,
             tuple(law.density.has_free(a) for a in arguments),
-            not any(node.has_free(FIELD) for node in law.density.atoms(*_SHARP)),
+            not any(node.has_free(FIELD) for node in log_likelihood(law.density).atoms(*_SHARP)),
         )
     except LoweringError:
         return None

@@ -35,6 +35,8 @@ _METHODS = {
     "cos": "cos",
     "atan": "atan",
     "loggamma": "loggamma",
+    "xlogy": "xlogy",
+    "quotient": "quotient",
     "_Exp": "exp",
     **{name: name for name in STABLE},
 }
@@ -121,6 +123,28 @@ class loggamma(sp.Function):
     """SymPy turns exp(-loggamma(x)) into 1/gamma(x), which overflows; this one stays."""
 
     nargs = 1
+
+
+class xlogy(sp.Function):
+    """x log y, 0 at x = 0 whatever y."""
+
+    nargs = 2
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """log y, or x/y."""
+        x, y = self.args
+        return sp.log(y) if argindex == 1 else quotient(x, y)
+
+
+class quotient(sp.Function):
+    """x/y, 0 at x = 0 whatever y."""
+
+    nargs = 2
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """1/y, or -x/y^2."""
+        x, y = self.args
+        return 1 / y if argindex == 1 else -quotient(quotient(x, y), y)  # pyright: ignore[reportOperatorIssue]
 
 
 class _Exp(sp.Function):

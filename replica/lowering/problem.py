@@ -11,8 +11,10 @@ import sympy as sp
 
 from replica.expr.spectral import SpectralIntegral
 from replica.lowering.pathwise import has_nested_averages, path_derivative
+from replica.lowering.printer import LoweringError
 from replica.lowering.program import FINEST_NESTED, Program, lower
 from replica.symbols import q, q_hat
+from solvers.errors import InputError
 from solvers.problem import Evaluation, PairProblem
 
 ERROR = sp.Symbol("v", positive=True)  # E x^2 - q, the unknown that keeps its digits
@@ -20,7 +22,23 @@ ERROR = sp.Symbol("v", positive=True)  # E x^2 - q, the unknown that keeps its d
 
 @lru_cache(maxsize=32)
 def pair_problem(model: Any) -> PairProblem:
-    """Lower a model whose equations reduce to one pair.  The derivation is done once per model."""
+    """Lower a model whose equations reduce to one pair.  The derivation is done once per model.
+
+    Raises
+    ------
+    InputError
+        A law of one's own with something that has no numbers, such as a step at a place that is not affine.
+    """
+    try:
+        return _lowered(model)
+    except LoweringError as error:
+        raise InputError(
+            f"the equations have no numerical form ({error}): allowed are elementary functions, "
+            "and kinks and steps at affine functions of the field"
+        ) from error
+
+
+def _lowered(model: Any) -> PairProblem:
     cycle = model.cycle()
     names = {p.name: sp_symbol for p, sp_symbol in model.parameter_symbols()}
     signal, second = cycle.error, cycle.second_moment

@@ -67,14 +67,14 @@ def smeared_layer(
 ) -> Layer | None:
     """The layer at outputs y of shape (n,), in doubles; None where it takes too many nodes."""
     mean, shared, noise = law
-    if not (shared > 0 and noise > 0):
+    if not (shared >= 0 and noise > 0):
         return None
     deviation = np.sqrt(shared + noise)
     step_h, step_w = _steps(level, law, peaks)
     ends = 2 * REACH * deviation, 2 * REACH * np.sqrt(shared)
-    if not (ends[0] < MOST_FIELDS * step_h and ends[1] < MOST_FIELDS * step_w):
+    if not (ends[0] < MOST_FIELDS * step_h and ends[1] <= MOST_FIELDS * step_w):
         return None
-    h, w = _lattice(mean, REACH * deviation, step_h), _lattice(mean, REACH * np.sqrt(shared), step_w)
+    h, (w, weights) = _lattice(mean, REACH * deviation, step_h), _means(mean, shared, step_w)
     if y.size * h.size > MOST_VALUES:
         return None
     log = np.broadcast_to(functions.log_density(*arguments, y[:, None], h), (y.size, h.size))
@@ -87,13 +87,12 @@ def smeared_layer(
     jet = _jets(density, h, w, noise, functions.order, 1)
     zero = ~(jet[0] > SMALLEST)
     values = _values(functions, arguments, y, w, jet, top, zero)
-    weights = (w[1] - w[0]) * np.exp(-((w - mean) ** 2) / (2 * shared)) / np.sqrt(2 * np.pi * shared)
     columns, error = [], np.zeros(y.size)
     for value, counts in zip(values, functions.counted, strict=True):
         terms = value * weights
         fine, half, quarter = (s * terms[:, _offset(w.size, s) :: s].sum(axis=1) for s in (1, 2, 4))
         columns.append(fine)
-        if counts:
+        if counts and w.size > 1:
             error += estimated(_FLOAT, fine, half, quarter, np.abs(terms).sum(axis=1), PEAKED).error
     error += _error_of_fields(functions, arguments, (y, h, w), density, noise, jet, top, zero, weights)
     mass = (np.where(zero, 0.0, jet[0]) * np.exp(top) * weights).sum(axis=1)
@@ -120,6 +119,14 @@ def _steps(level: int, law: tuple[float, float, float], peaks: Peaks) -> tuple[f
 def _lattice(mean: float, reach: float, step: float) -> Any:
     half = 4 * int(np.ceil(reach / step / 4))
     return mean + reach * np.arange(-half, half + 1) / half
+
+
+def _means(mean: float, shared: float, step: float) -> tuple[Any, Any]:
+    """Values of omega ~ N(mean, shared) and their weights; one where it does not vary."""
+    if shared == 0:
+        return np.array([mean]), np.ones(1)
+    w = _lattice(mean, REACH * np.sqrt(shared), step)
+    return w, (w[1] - w[0]) * np.exp(-((w - mean) ** 2) / (2 * shared)) / np.sqrt(2 * np.pi * shared)
 
 
 def _offset(count: int, stride: int) -> int:

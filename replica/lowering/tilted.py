@@ -2,8 +2,8 @@
 
 With l = log P and <f> = E[P f]/E[P], dZ/domega = Z <l'>, and in general Z^(k) = Z <r_k> with
 r_(k+1) = r_k' + r_k l'; or, where r_k jumps in h and has no such derivative, by Stein's lemma
-r_(k+1) = r_k (h - omega)/V + dr_k/domega.  The sums run over nodes clustered at the peaks of P(y|h) N(h; omega, V) and weigh
-by exp(l - its maximum): nothing is 0/0 where P underflows, and a P(y|h) much
+r_(k+1) = r_k (h - omega)/V + dr_k/domega.  The sums run over nodes clustered at the peaks of
+P(y|h) N(h; omega, V) and weigh by exp(l - its maximum): nothing is 0/0 where P underflows, and a P(y|h) much
 narrower than the Gaussian costs no more nodes.
 """
 
@@ -24,7 +24,7 @@ from replica.expr.kinks import split_at_kinks
 from replica.expr.logsum import expit, stable_log
 from replica.expr.polynomials import affine_coefficients
 from replica.lowering.jets import FIELD, JET, OUTPUT
-from replica.lowering.printer import LoweringError, compile_kernel, loggamma
+from replica.lowering.printer import LoweringError, compile_kernel, loggamma, xlogy
 from replica.lowering.switches import switches_of
 from solvers.backends.float64 import Float64
 from solvers.quadrature.clustered import as_numbers
@@ -210,9 +210,9 @@ class Likelihood:
 
 
 def well_conditioned(density: sp.Expr) -> sp.Expr:
-    """The same density without branches, and without what under- or overflows or cancels: e^u expit(-u) is expit(u), 1 - expit(u)
-    is expit(-u), 1 - e^u is 2 t/(1 + t) with t = tanh(-u/2), and a gamma function the exponential of its
-    logarithm.
+    """The same density without branches, and without what under- or overflows or cancels: e^u expit(-u) is
+    expit(u), 1 - expit(u) is expit(-u), 1 - e^u is 2 t/(1 + t) with t = tanh(-u/2), and a gamma function the
+    exponential of its logarithm.
     """
     density = density.rewrite([sp.factorial, sp.binomial], sp.gamma)
     density = density.replace(lambda e: isinstance(e, _BRANCHES), lambda e: split_at_kinks(e, FIELD))
@@ -242,6 +242,19 @@ def _complement(part: Any) -> sp.Expr:
         return expit(-part.args[0])
     t = sp.tanh(-part.args[0] / 2)
     return 2 * t / (1 + t)
+
+
+def log_likelihood(density: sp.Expr) -> sp.Expr:
+    """Log P(y|h) in OUTPUT and FIELD; a power of the field to the output is 1 at the output 0."""
+    log = stable_log(well_conditioned(density))
+    return log.replace(lambda e: isinstance(e, sp.Mul), _with_xlogy)
+
+
+def _with_xlogy(product: sp.Expr) -> sp.Expr:
+    logs = [f for f in product.args if isinstance(f, sp.log) and f.has_free(FIELD)]
+    if len(logs) != 1 or not (product / logs[0]).has_free(OUTPUT):
+        return product
+    return xlogy(product / logs[0], logs[0].args[0])
 
 
 def _next_ratio(ratio: sp.Expr, log: sp.Expr) -> sp.Expr:
@@ -279,7 +292,7 @@ def likelihood(density: sp.Expr, order: int, arguments: Sequence[sp.Symbol]) -> 
     LoweringError
         Something without a lowering in them: a step in h has a DiracDelta in its derivative.
     """
-    log = stable_log(well_conditioned(density))
+    log = log_likelihood(density)
     ratios = [sp.S.One]
     for _ in range(order):
         ratios.append(_next_ratio(ratios[-1], log))

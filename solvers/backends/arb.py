@@ -42,6 +42,8 @@ class Arb(Intervals, Truncated):
         self.normal_density = np.frompyfunc(self._normal_density, 3, 1)
         self.inverse_mills = np.frompyfunc(self._inverse_mills, 1, 1)
         self.log2cosh = np.frompyfunc(lambda x: abs(x) + (-2 * abs(x)).exp().log1p(), 1, 1)
+        self.xlogy = np.frompyfunc(lambda x, y: x * y.log() if x != 0 else x, 2, 1)
+        self.quotient = np.frompyfunc(lambda x, y: x / y if x != 0 else x, 2, 1)
         self.xlogx = np.frompyfunc(lambda x: x * x.log() if x != 0 else x, 1, 1)
 
         self.expit = np.frompyfunc(lambda x: 1 / (1 + (-x).exp()), 1, 1)

@@ -97,9 +97,18 @@ class Float64(Intervals, Powers, Truncated):
 
     def xlogx(self, x: Array) -> Array:
         """X log x, 0 at 0."""
+        return self.xlogy(x, x)
+
+    def xlogy(self, x: Array, y: Array) -> Array:
+        """X log y, 0 at x = 0 whatever y."""
         from scipy.special import xlogy
 
-        return xlogy(x, x)
+        return xlogy(x, y)
+
+    def quotient(self, x: Array, y: Array) -> Array:
+        """x/y, 0 at x = 0 whatever y."""
+        with np.errstate(all="ignore"):
+            return np.where(np.equal(x, 0), 0.0, np.divide(x, y))
 
     def expit(self, x: Array) -> Array:
         """1/(1 + exp(-x))."""

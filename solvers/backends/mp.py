@@ -36,6 +36,8 @@ class MP(Intervals, Powers, Truncated):
         self.inverse_mills = self._elementwise(self._inverse_mills)
         self.normal_density = np.frompyfunc(self._normal_density, 3, 1)
         self.log2cosh = self._elementwise(lambda x: abs(x) + self.mp.log1p(self.mp.exp(-2 * abs(x))))
+        self.xlogy = np.frompyfunc(lambda x, y: x * self.mp.log(y) if x else x, 2, 1)
+        self.quotient = np.frompyfunc(lambda x, y: x / y if x else x, 2, 1)
         self.xlogx = self._elementwise(lambda x: x * self.mp.log(x) if x else x)
 
         self.expit = self._elementwise(lambda x: 1 / (1 + self.mp.exp(-x)))

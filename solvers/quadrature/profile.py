@@ -78,7 +78,9 @@ def output_profile(
     gaps = np.abs(place[:, :, None] - place[:, None, :])
     gaps = np.where(gaps < SAME * width[:, :, None], np.inf, gaps)  # itself, or fields of the same outputs
     nearest = gaps.min(axis=2)
-    widths = np.where(np.isfinite(nearest), np.maximum(width, nearest), width)  # else fields of several scales
+    widths = np.where(
+        np.isfinite(nearest), np.maximum(width, nearest), width
+    )  # else fields of several scales
     return Profile(
         place[:, 0], width[:, 0], place, widths, np.maximum(lowest, low), np.minimum(highest, high)
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import sympy as sp
 from scipy import special
-from scipy.stats import norm
+from scipy.stats import cauchy, norm, poisson
 
 from replica import TeacherStudent, simulate, solve
 from replica.expr.logsum import expit
@@ -259,6 +259,66 @@ def test_clipped_fields(clipped):
     levels = [(step, lambda u, y=y: norm.pdf(y, np.clip(u, -1, 1), 0.1**0.5)) for y in outputs]
     # kinks in h cost the plain sum its accuracy
     assert solution["q_hat"] == pytest.approx(0.5 * by_hand(levels, solution["q"]), rel=1e-5)
+
+
+def test_photon_counts():
+    """y ~ Poisson(h^2): the count 0 is most likely at h = 0, where h^(2y) of other counts vanishes."""
+    law = sp.exp(-(h**2)) * h ** (2 * y) / sp.factorial(y)
+    channel = ExpressionChannel(law, sp.S.Naturals0, sample=lambda field, rng: rng.poisson(field**2))
+    solution = solve(TeacherStudent(Rademacher(), channel), alpha=2)
+    levels = [(1, lambda u, k=k: poisson.pmf(k, u**2)) for k in range(70)]
+    assert solution["q_hat"] == pytest.approx(2 * by_hand(levels, solution["q"]), rel=1e-9)
+    assert solve(TeacherStudent(Gaussian(), channel), alpha=0.5)["q"] == 0
+
+
+@pytest.mark.parametrize(
+    ("law", "fisher"),
+    [
+        (1 / (sp.pi * (1 + (y - h) ** 2)), 0.5),  # Cauchy noise: outputs with a tail 1/y^2
+        (normal_density(y, 0, sp.exp(h)), 0.5),  # the field is the logarithm of a variance
+    ],
+    ids=["heavy tail", "log variance"],
+)
+def test_outputs_of_many_scales(law, fisher):
+    """q_hat tends to alpha times the Fisher information of the field as the signal becomes known."""
+    solution = solve(TeacherStudent(Rademacher(), ExpressionChannel(law, sp.Reals)), alpha=100)
+    assert solution["q_hat"] == pytest.approx(100 * fisher, rel=1e-3)
+
+
+def test_cauchy_noise():
+    law = 1 / (sp.pi * (1 + (y - h) ** 2))
+    solution = solve(TeacherStudent(Gaussian(), ExpressionChannel(law, sp.Reals)), alpha=2)
+    u, step = np.linspace(-9, 9, 241, retstep=True)
+    levels = [
+        (step * np.cosh(s), lambda field, s=s: cauchy.pdf(np.sinh(s) - field)) for s in u
+    ]  # outputs up to 4000, beyond which Z g^2 is nothing
+    assert solution["q_hat"] == pytest.approx(2 * by_hand(levels, solution["q"]), rel=1e-8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("link", "values"),
+    [
+        (lambda h: h * sp.Abs(h), lambda u: u * abs(u)),
+        (lambda h: sp.Max(0, h) ** 2, lambda u: np.maximum(u, 0) ** 2),
+        (lambda h: sp.tanh(sp.Abs(h)), lambda u: np.tanh(abs(u))),
+    ],
+    ids=["signed square", "half a square", "corner"],
+)
+def test_kinks_of_links_without_closed_form(link, values):
+    channel = ExpressionChannel(
+        lambda y, h, delta: normal_density(y, link(h), delta), sp.Reals, (POSITIVE_DELTA,)
+    )
+    solution = solve(TeacherStudent(Gaussian(), channel), alpha=2, delta=0.1)
+    outputs, step = np.linspace(-60, 60, 2401, retstep=True)
+    levels = [(step, lambda u, y=y: norm.pdf(y, values(u), 0.1**0.5)) for y in outputs]
+    assert solution["q_hat"] == pytest.approx(2 * by_hand(levels, solution["q"]), rel=1e-4)
+
+
+def test_what_has_no_numbers_is_refused():
+    channel = ExpressionChannel(lambda y, h: sp.Heaviside(y * (h**2 - 1)), (-1, 1))
+    with pytest.raises(InputError, match="no numerical form .* allowed are elementary functions"):
+        solve(TeacherStudent(Gaussian(), channel), alpha=1)
 
 
 def test_it_is_a_value():
