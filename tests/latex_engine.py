@@ -247,6 +247,8 @@ class _Reader:
             self.pop("\\" + {")": "(", "]": "["}[name], "\\" + name)
         elif name in "{}|%&_#$":
             self.atom()
+        elif name in "^~" and not self.top.math:  # an accent in text
+            self.argument()
         elif name == "\\":
             self.top.scripts = ""
         elif name not in ",;:!> -/":

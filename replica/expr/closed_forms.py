@@ -133,7 +133,9 @@ def _has_kinks(body: sp.Expr, x: sp.Symbol) -> bool:
 
 
 def _half_line(factor: Any, x: sp.Symbol) -> bool:
-    return isinstance(factor, sp.Heaviside) and affine_coefficients(factor.args[0], x) is not None
+    return (
+        isinstance(factor, sp.Heaviside) and affine_coefficients(cast(sp.Expr, factor.args[0]), x) is not None
+    )
 
 
 def _interval(half_lines: list[Any], x: sp.Symbol) -> bool:
@@ -288,7 +290,7 @@ def _polynomial_average(factors: _Factors, law: _Law) -> sp.Expr | None:
         return None
     degree = max(factors.polynomial, default=0)
     if len(half_lines) == 2:
-        moments = _interval_moments(*half_lines, law, degree)
+        moments = _interval_moments(half_lines[0], half_lines[1], law, degree)
     elif half_lines:
         moments = _half_line_moments(*half_lines[0], law, degree)
     elif factors.distributions:

@@ -77,10 +77,8 @@ def output_profile(
     highest = (place + _first(right - beyond, NOTHING)).max(axis=1)
     gaps = np.abs(place[:, :, None] - place[:, None, :])
     gaps = np.where(gaps < SAME * width[:, :, None], np.inf, gaps)  # itself, or fields of the same outputs
-    nearest = gaps.min(axis=2)
-    widths = np.where(
-        np.isfinite(nearest), np.maximum(width, nearest), width
-    )  # else fields of several scales
+    nearest = gaps.min(axis=2)  # infinite where the field is a scale
+    widths = np.where(np.isfinite(nearest), np.maximum(width, nearest), width)
     return Profile(
         place[:, 0], width[:, 0], place, widths, np.maximum(lowest, low), np.minimum(highest, high)
     )

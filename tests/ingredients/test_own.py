@@ -317,7 +317,7 @@ def test_kinks_of_links_without_closed_form(link, values):
 
 def test_what_has_no_numbers_is_refused():
     channel = ExpressionChannel(lambda y, h: sp.Heaviside(y * (h**2 - 1)), (-1, 1))
-    with pytest.raises(InputError, match="no numerical form .* allowed are elementary functions"):
+    with pytest.raises(InputError, match=r"no numerical form .* allowed are elementary functions"):
         solve(TeacherStudent(Gaussian(), channel), alpha=1)
 
 
