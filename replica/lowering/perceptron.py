@@ -109,17 +109,22 @@ def solve_volume(
         if 1 - alike[0] < 1.1 * EDGE:
             return unsolved(exact)
         ceiling = value(alike)[0] - BROKEN
-        starts = _starts(steps, float(alike[0]))
-        found = stationary_points(value, residual, coarse, Ordered(steps + 1), starts, ceiling)
-    best = found[0] if found and found[0].phi < ceiling else None
-    names = tuple(s.name.replace("_", "") for s in model.order_parameters)
-    if best is None:
-        if not run(equations.observables, alike, NODES)[0] > -UNSTABLE:
-            return unsolved(exact)  # the symmetric solution is unstable, and no other was found
-        shown = dict(zip(names[: steps + 1], map(float, alike), strict=False))
-        return _described(run, equations, exact, alike, shown, None, [])
-    shown = dict(zip(names, map(float, best.x), strict=True))
-    return _described(run, equations, exact, best.x, shown, best, found)
+        names = tuple(s.name.replace("_", "") for s in model.order_parameters)
+        failed = None
+        for overlaps in _starts(steps, float(alike[0])):
+            found = stationary_points(value, residual, coarse, Ordered(steps + 1), [overlaps], ceiling)
+            if found and found[0].phi < ceiling:
+                shown = dict(zip(names, map(float, found[0].x), strict=True))
+                solution = _described(run, equations, exact, found[0].x, shown, found[0], found)
+                if solution.outcome.converged:
+                    return solution
+                failed = failed or solution  # a minimum of the quadrature's error: from elsewhere, then
+    if failed is not None:
+        return failed
+    if not run(equations.observables, alike, NODES)[0] > -UNSTABLE:
+        return unsolved(exact)  # the symmetric solution is unstable, and no other was found
+    shown = dict(zip(names[: steps + 1], map(float, alike), strict=False))
+    return _described(run, equations, exact, alike, shown, None, [])
 
 
 def _symmetric(value: Any, steps: int) -> np.ndarray:

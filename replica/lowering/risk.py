@@ -36,7 +36,9 @@ QUADRATURE = 1e-12
 ROUGH_LEVEL, COARSE = 4, 1e-4
 """Level of the averages far from the solution, and the residual down to which it is kept."""
 NEAR = 1e-2
-"""Residual from which a search that stalls in doubles goes on in more digits."""
+"""Distance from the solution, as Newton sees it, from which a search that stalls in doubles goes on in more
+digits.
+"""
 FLOOR = 1e-100
 """Below this q and V are zero to doubles: an l1 norm that leaves exponentially few weights."""
 IMPRECISE = 1e-10
@@ -177,11 +179,6 @@ class _Doubles:
         sizes = _natural([abs(float(e)) for e in exact])
         return max(gap / max(size, 1e-300) for gap, size in zip(gaps, sizes, strict=True))
 
-    def in_overlaps(self, jacobian: np.ndarray, order: np.ndarray) -> np.ndarray:
-        """The Jacobian at a fixed point in m, q, V from that in the coordinates."""
-        slope = self._slope(order)
-        return np.linalg.solve(slope, jacobian @ slope)
-
     def _slope(self, order: np.ndarray) -> np.ndarray:
         """d(coordinates)/d(m, q, V)."""
         m_, q_, v_ = order[0], max(order[1], FLOOR), max(order[2], FLOOR)
@@ -197,38 +194,43 @@ class _Doubles:
 
 
 START = (0.3, -1.0, -0.5)
+STAGE = 30
+"""Newton steps from a start that is good."""
 
 
-def _search(problem: _Doubles, start: Sequence[float]) -> FixedPoint:
+def _search(problem: _Doubles, start: Sequence[float], steps: int = 200) -> FixedPoint:
     """Newton with few digits of the averages, then with all."""
     problem.rough = True
-    rough = solve_map(problem, start, tolerance=COARSE)
+    rough = solve_map(problem, start, COARSE, steps)
     problem.rough = False
-    found = solve_map(problem, rough.x if np.isfinite(rough.residual) else start)
+    found = solve_map(problem, rough.x if np.isfinite(rough.residual) else start, steps=steps)
     return found._replace(evaluations=rough.evaluations + found.evaluations)
 
 
 def _solve_doubles(
     model: Any, equations: RiskEquations, exact: Mapping[str, Fraction]
 ) -> tuple[_Doubles, FixedPoint]:
-    """From a fixed start; where that fails, along lam from a strong penalty down."""
+    """From a fixed start; where that fails, along lam from a strong penalty down, each stage from the line in
+    log lam through the two before.
+    """
     parameters = [float(exact[name]) for name in equations.parameters]
     problem = _Doubles(equations, parameters)
-    found = _search(problem, START)
-    if found.residual < NEAR:
+    found = _search(problem, START, STAGE)
+    if found.ahead < NEAR:
         return problem, found
     index = equations.parameters.index("lam")
     target, evaluations = parameters[index], found.evaluations
-    lam, x = max(10.0, 10 * target), START
+    lam, passed = max(10.0, 10 * target), [(0.0, np.array(START))]
     ratio = 0.25
     for _ in range(200):
         last = ratio * lam <= target or lam < 1e-12
         trial = target if last else ratio * lam
         stage = _Doubles(equations, [*parameters[:index], trial, *parameters[index + 1 :]])
-        step = _search(stage, x)
+        step = _search(stage, _ahead_of(passed, math.log(trial)), STAGE)
         evaluations += step.evaluations
         if step.converged:
-            found, problem, lam, x, ratio = step, stage, trial, tuple(step.x), max(ratio**2, 0.01)
+            found, problem, lam, ratio = step, stage, trial, max(ratio**2, 0.01)
+            passed.append((math.log(lam), step.x))
             if last:
                 break
         elif ratio > 0.95:
@@ -237,8 +239,16 @@ def _solve_doubles(
         else:
             ratio = ratio**0.5
     if lam != target:
-        found = found._replace(residual=np.inf, converged=False)
+        found = found._replace(residual=np.inf, ahead=np.inf, converged=False)
     return problem, found._replace(evaluations=evaluations)
+
+
+def _ahead_of(passed: Sequence[tuple[float, np.ndarray]], at: float) -> Sequence[float]:
+    """The line through the last two solutions, at a logarithm of lam; the first entry is a mere start."""
+    if len(passed) < 3:
+        return passed[-1][1]
+    (s0, x0), (s1, x1) = passed[-2:]
+    return x1 + (x1 - x0) * ((at - s1) / (s1 - s0))
 
 
 def solve_risk(
@@ -266,7 +276,7 @@ def solve_risk(
     problem, found = _solve_doubles(model, equations, exact)
     name = backend or ("float64" if digits <= 15 else "arb")
     jacobian = found.jacobian
-    near = found.residual < NEAR  # a double holds no narrow density beside 1: more digits may
+    near = found.ahead < NEAR  # a double holds no narrow density beside 1: more digits may
     if not near or not np.all(np.isfinite(jacobian)):
         return unsolved(exact, residual=found.residual, digits=digits, evaluations=found.evaluations)
     radius = float(np.max(np.abs(np.linalg.eigvals(jacobian))))
@@ -280,9 +290,7 @@ def solve_risk(
         or amplified + found.residual * stiffness + rounding > IMPRECISE
     ):
         make = MP if name == "mpmath" else Arb
-        return _refined(
-            equations, exact, digits, make, order, problem.in_overlaps(jacobian, order), found, radius
-        )
+        return _refined(equations, exact, digits, make, found, problem.lost(order), radius)
     numbers = doubles(order)
     values, phi, _ = _measure(equations, problem.backend, [*numbers, *problem.hats], problem.parameters)
     values.update(zip(NAMES, map(float, problem.passed), strict=False))  # the floor is no value
@@ -306,46 +314,66 @@ def _refined(
     exact: Mapping[str, Fraction],
     digits: int,
     make: Callable[[int], Any],
-    order: np.ndarray,
-    jacobian: np.ndarray,
     found: FixedPoint,
+    lost: float,
     radius: float,
 ) -> Solution:
+    """The same in more digits, in the coordinates of the doubles: a step in m and q alone leaves m^2 < rho q
+    where an angle is small.
+    """
     wanted = max(digits, 18)
-    stiffness = float(np.max(np.abs(np.linalg.inv(np.eye(3) - jacobian))))
-    backend = make(wanted + GUARD + int(np.log10(stiffness + 1)))
+    stiffness = float(np.max(np.abs(np.linalg.inv(np.eye(3) - found.jacobian))))
+    backend = make(wanted + GUARD + int(np.log10(stiffness + 1) + np.log10(lost)))
     small = 10.0 ** -(wanted + 2)
     with backend.context():
         parameters = [backend.number(exact[name]) for name in equations.parameters]
+        rho = _scalar(backend, equations.second_moment.run(backend, parameters, 1, 0).values[0])
+
+        def order(x: tuple[Any, ...]) -> list[Any]:
+            q_, v_ = backend.exp(x[1]), backend.exp(x[2])
+            return [backend.sqrt(q_ * rho) * backend.tanh(x[0]), q_, v_]
 
         def one_pass(x: tuple[Any, ...]) -> tuple[tuple[Any, ...], float]:
-            found = equations.outputs.run(backend, [*x, *parameters], small / (10 * stiffness), LAST_LEVEL)
+            at = [backend.midpoint(v) for v in order(x)]
+            found = equations.outputs.run(backend, [*at, *parameters], small / (10 * stiffness), LAST_LEVEL)
             hats = tuple(backend.midpoint(_scalar(backend, c)) for c in found.values)
             values = equations.weights.run(backend, [*hats, *parameters], 1, 0).values[:3]
-            return tuple(_scalar(backend, v) for v in values), found.error
+            m_, q_, v_ = (_scalar(backend, v) for v in values)
+            cosine = m_ / backend.sqrt(q_ * rho)
+            angle = backend.log((1 + cosine) / (1 - cosine)) / 2
+            return (angle, backend.log(q_), backend.log(v_)), found.error
 
-        start = [backend.number(float(v)) for v in order]
-        if min(order[1:]) <= 2 * FLOOR:
+        start = [backend.number(float(v)) for v in found.x]
+        if min(found.x[1:]) <= np.log(2 * FLOOR):
             start, _ = one_pass(tuple(start))  # no step by differences from a floor far above
-        fine = refine_map(backend, one_pass, start, jacobian, small)
-        hats = equations.outputs.run(backend, [*fine.x, *parameters], small, LAST_LEVEL)
-        numbers = [*fine.x, *(backend.midpoint(_scalar(backend, c)) for c in hats.values)]
+        try:
+            fine = refine_map(backend, one_pass, start, found.jacobian, small, absolute=True)
+        except (ValueError, ArithmeticError):  # no number comes out in more digits
+            return unsolved(exact, digits=digits, evaluations=found.evaluations)
+        quadrature = fine.quadrature * stiffness
+        errors = Errors(fine.moved * 1e-8, quadrature, 10.0 ** (1 - backend.digits) * stiffness)
+        evaluations = found.evaluations + fine.steps
+        if not (fine.converged and quadrature <= 10 * 10.0**-digits):
+            outcome = Outcome.QUADRATURE if fine.converged else Outcome.RESIDUAL
+            return unsolved(
+                exact, outcome, residual=fine.moved, errors=errors, digits=digits, evaluations=evaluations
+            )
+        overlaps = [backend.midpoint(v) for v in order(fine.x)]
+        hats = equations.outputs.run(backend, [*overlaps, *parameters], small, LAST_LEVEL)
+        numbers = [*overlaps, *(backend.midpoint(_scalar(backend, c)) for c in hats.values)]
         values, phi, _ = _measure(equations, backend, numbers, parameters, digits)
-    quadrature = fine.quadrature * stiffness
-    good = fine.converged and quadrature <= 10 * 10.0**-digits
-    outcome = Outcome.CONVERGED if good else Outcome.QUADRATURE if fine.converged else Outcome.RESIDUAL
     return Solution(
         values=values,
         params=dict(exact),
         free_entropy=phi,
         residual=fine.moved,
-        errors=Errors(fine.moved * 1e-8, quadrature, 10.0 ** (1 - backend.digits) * stiffness),
-        outcome=outcome,
+        errors=errors,
+        outcome=Outcome.CONVERGED,
         backend=backend.name,
         digits=digits,
         stability=radius,
-        branches=(float(fine.x[0]),),
-        evaluations=found.evaluations + fine.steps,
+        branches=(float(overlaps[0]),),
+        evaluations=evaluations,
     )
 
 

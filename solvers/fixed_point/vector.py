@@ -17,17 +17,22 @@ Map = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class FixedPoint(NamedTuple):
-    """Where the search ended: ``residual`` is the largest |F(x) - x|, ``jacobian`` that of F there."""
+    """Where the search ended: ``residual`` is the largest |F(x) - x|, ``jacobian`` that of F there, ``ahead``
+    the length of the next Newton step: a small residual alone may be far from the solution.
+    """
 
     x: np.ndarray
     residual: float
     jacobian: np.ndarray
     evaluations: int
     converged: bool
+    ahead: float
 
 
 MAX_STEP = 2.0
 """Largest change of one coordinate in one step."""
+FAR = 10.0
+"""Residual from which a whole pass is tried first."""
 HALVINGS, LEAST = 4, 1e-3
 """How often a step is halved, and the part of the residual by which a whole one must lower it."""
 
@@ -47,8 +52,11 @@ def solve_map(
     for _ in range(steps):
         if residual <= tolerance and _ahead(x, value, jacobian) <= 10 * tolerance:
             break
-        better, tried = _newton_step(function, x, value, jacobian, residual)
+        better, tried = _jump(function, value, residual) if FAR < residual < np.inf else (None, 0)
         count += tried
+        if better is None:
+            better, tried = _newton_step(function, x, value, jacobian, residual)
+            count += tried
         if better is None:
             if residual < 1e3 * tolerance:
                 break  # at rounding
@@ -60,7 +68,7 @@ def solve_map(
         x, value, jacobian = better
         residual = _size(value - x)
     converged = bool(residual <= 1e3 * tolerance)
-    return FixedPoint(x, residual, jacobian, count, converged)
+    return FixedPoint(x, residual, jacobian, count, converged, _ahead(x, value, jacobian))
 
 
 def _size(r: np.ndarray) -> float:
@@ -69,10 +77,19 @@ def _size(r: np.ndarray) -> float:
 
 def _ahead(x: np.ndarray, value: np.ndarray, jacobian: np.ndarray) -> float:
     """The size of the Newton step from here: the distance from the fixed point."""
+    if not np.all(np.isfinite(jacobian)):
+        return float("inf")
     try:
         return _size(np.linalg.solve(np.eye(x.size) - jacobian, value - x))
     except np.linalg.LinAlgError:
         return float("inf")
+
+
+def _jump(function: Map, value: np.ndarray, residual: float) -> tuple[Any, int]:
+    """One whole pass, however far, where it lands much nearer: the map there hardly depends on x."""
+    found, slope = function(value)
+    good = _size(found - value) < residual / 2 and np.all(np.isfinite(slope))
+    return ((value, found, slope) if good else None), 1
 
 
 def _newton_step(
@@ -103,7 +120,7 @@ def _damped_pass(function: Map, x: np.ndarray, value: np.ndarray, weight: float)
 
 
 class Chord(NamedTuple):
-    """Numbers of the backend; ``moved``: the last step relative to the unknowns."""
+    """Numbers of the backend; ``moved``: the last step, relative to the unknowns or absolute."""
 
     x: tuple[Any, ...]
     moved: float
@@ -119,11 +136,14 @@ def refine_map(
     jacobian: np.ndarray,
     tolerance: float,
     steps: int = 60,
+    *,
+    absolute: bool = False,
 ) -> Chord:
     """Polish a fixed point on a precise backend: x -> x + (1 - dF/dx)^-1 (F(x) - x) with the matrix of the
     doubles.
 
-    ``function`` gives F(x) in the backend's numbers and the relative error of its quadrature.
+    ``function`` gives F(x) in the backend's numbers and the relative error of its quadrature.  ``absolute``:
+    the tolerance is that of the unknowns, logarithms for instance, not relative to them.
     """
     size = len(start)
     inverse = np.linalg.inv(np.eye(size) - jacobian)
@@ -138,7 +158,10 @@ def refine_map(
             step = [sum(c * g for c, g in zip(row, gap, strict=True)) for row in matrix]
             before, moved = (
                 moved,
-                max(abs(float(s)) / max(abs(float(a)), 1e-300) for s, a in zip(step, x, strict=True)),
+                max(
+                    abs(float(s)) / (1.0 if absolute else max(abs(float(a)), 1e-300))
+                    for s, a in zip(step, x, strict=True)
+                ),
             )
             x = tuple(backend.midpoint(a + s) for a, s in zip(x, step, strict=True))
             if moved <= tolerance or not moved < 0.5 * before:
