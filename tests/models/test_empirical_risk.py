@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import sympy as sp
 from latex_engine import compile_latex
+from scipy import optimize
+from scipy.stats import norm
 
 from replica.derivation import Kind
 from replica.ingredients.channels import (
@@ -286,6 +288,59 @@ def test_roots_found_elsewhere(model, params, expected):
     for name, value in zip(("m", "q", "V", "training_loss"), expected, strict=True):
         if value is not None:
             assert solution[name] == pytest.approx(value, rel=1e-11, abs=1e-15), name
+
+
+def margin_by_hand(alpha):
+    """The largest kappa with w.x y >= kappa |w| on all data: the root of min_R alpha E (kappa - R |z0| -
+    sqrt(1 - R^2) z1)_+^2 - (1 - R^2), the average over z1 in closed form.
+    """
+    pieces = [(0, 0.02), (0.02, 0.2), (0.2, 2), (2, 9)]
+    x, weight = np.polynomial.legendre.leggauss(400)
+    u = np.concatenate([(a + b) / 2 + (b - a) / 2 * x for a, b in pieces])
+    weights = 2 * norm.pdf(u) * np.concatenate([(b - a) / 2 * weight for a, b in pieces])
+
+    def least(kappa):
+        def excess(x):
+            t = (kappa - np.tanh(x) * u) * np.cosh(x)
+            return (alpha * weights @ ((1 + t * t) * norm.cdf(t) + t * norm.pdf(t)) - 1) / np.cosh(x) ** 2
+
+        return optimize.minimize_scalar(excess, bounds=(0.01, 8), method="bounded").fun
+
+    return optimize.brentq(least, 1e-4, 3, xtol=1e-14)
+
+
+@pytest.mark.parametrize(("alpha", "lam"), [(61.7, "1.741e-5"), (300, "1e-6")])
+def test_a_hinge_with_little_penalty_has_the_largest_margin(alpha, lam):
+    """q = 1/kappa^2; on the way there the residual is small far from the solution."""
+    model = EmpiricalRisk(Sign(), HingeLoss())
+    solution = solve_risk(model, validate(model.control_parameters, {"alpha": alpha, "lam": lam}))
+    assert solution["q"] == pytest.approx(margin_by_hand(alpha) ** -2, rel=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "params"),
+    [
+        (Sign(), {"alpha": "52.27", "lam": "2.056e-5"}),
+        (Probit(), {"alpha": "81.21", "lam": "5e-4", "delta": "2e-4"}),
+    ],
+)
+def test_weights_that_grow_as_the_penalty_falls(teacher, params):
+    """The energy's derivative in lam is the penalty, E |w| = -dPhi/dlam: by differences along the solutions."""
+    model = EmpiricalRisk(teacher, LogisticLoss(), L1())
+    step, lam = 1e-3, float(params["lam"])
+
+    def energy(factor):
+        point = validate(model.control_parameters, {**params, "lam": lam * factor})
+        return solve_risk(model, point)["energy"]
+
+    solution = solve_risk(model, validate(model.control_parameters, params))
+    assert solution.outcome.converged
+    slope = (energy(1 + step) - energy(1 - step)) / (2 * step * lam)
+    # E |w| of the soft threshold of m_hat w* + sqrt(q_hat) z, over V_hat
+    spread = np.sqrt(solution["m_hat"] ** 2 + solution["q_hat"])
+    t = lam / spread
+    mean = 2 * spread * (norm.pdf(t) - t * norm.sf(t)) / solution["V_hat"]
+    assert slope == pytest.approx(mean, rel=1e-6)
 
 
 def test_a_penalty_that_leaves_no_weights():
