@@ -168,6 +168,26 @@ def mean_square_error(prior: Any) -> Rule:
     return Rule("posterior variance", Kind.IDENTITY, apply, reference, check)
 
 
+def signal_part(phi: sp.Expr, overlap: sp.Symbol, conjugate: sp.Symbol) -> sp.Expr:
+    """The terms of a free entropy that know the prior: those of the conjugate alone."""
+    return sp.Add(*(t for t in sp.Add.make_args(phi) if t.has(conjugate) and not t.has(overlap)))
+
+
+def in_digits(
+    phi: sp.Expr, prior: Any, overlap: sp.Symbol, conjugate: sp.Symbol, weight: sp.Expr = sp.S.One
+) -> sp.Expr:
+    """Phi for numbers: what is of order q_hat, or 1/q_hat, and cancels in it is cancelled in symbols.
+
+    The signal's part of Phi, ``weight`` times (psi(q_hat) - q q_hat/2), is that of psi = q_hat E x^2/2 - I.
+    """
+    lost = prior.lost_information()
+    if lost is None:
+        return phi
+    rest = phi - signal_part(phi, overlap, conjugate) + weight * overlap * conjugate / 2
+    spread = conjugate * (prior.second_moment - overlap) / 2
+    return rest + weight * (spread + lost.subs(A, conjugate))
+
+
 def _against_posterior(what: str, prior: Any, after: sp.Expr, of_moments: Any) -> Comparison:
     """A function of the posterior moments Z_in <x^k> averaged over z, from the definition by quadrature."""
     z = sp.Symbol("z", real=True)

@@ -415,6 +415,40 @@ class truncated_variance(StableFunction):
         return True if self.args[0].is_real else None
 
 
+def _shifted_log_ndtr(u: Any, above: Any, below: Any) -> Any:
+    return (
+        _log_ndtr(u) + above if u > 0 else below - mpmath.log(_inverse_mills(u) * mpmath.sqrt(2 * mpmath.pi))
+    )
+
+
+class shifted_log_ndtr(StableFunction):
+    r"""log Phi(u) + c, given c and c - u^2/2, of which it takes the one that cancels less.
+
+    At large negative u, log Phi(u) is -u^2/2 and little else.
+
+    >>> shifted_log_ndtr(-1000, 500001, 1).evalf(10)
+    -6.826694812
+    """
+
+    nargs = (3,)
+    mpmath_value = staticmethod(_shifted_log_ndtr)
+
+    @classmethod
+    def eval(cls, u: Any, above: Any, below: Any) -> Any:
+        """Nothing is evaluated."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """That of log Phi(u) + c."""
+        return {1: inverse_mills(self.args[0]), 2: sp.S.One, 3: sp.S.Zero}[argindex]
+
+    def _eval_rewrite_as_log(self, u: sp.Expr, above: sp.Expr, below: sp.Expr, **kwargs: Any) -> sp.Expr:
+        return log_ndtr(u) + above  # pyright: ignore[reportOperatorIssue]
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        base = printer._print(self.rewrite(sp.log))
+        return base if exp is None else rf"\left({base}\right)^{{{exp}}}"
+
+
 def _log_ndtr_interval(a: Any, b: Any) -> Any:
     if a + b > 0:
         a, b = -b, -a
@@ -496,6 +530,7 @@ STABLE: dict[str, type[StableFunction]] = {
         normal_density,
         ndtr_interval,
         log_ndtr_interval,
+        shifted_log_ndtr,
         truncated_mean,
         truncated_variance,
     )

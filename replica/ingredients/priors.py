@@ -28,6 +28,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import reduce
 from typing import Any, ClassVar, NamedTuple
 
 import sympy as sp
@@ -35,9 +36,15 @@ import sympy as sp
 from replica import prior_rules
 from replica.derivation import Derivation, Rule
 from replica.expr.average import GaussianAverage, OutputSum
-from replica.expr.logsum import expit, stable_log
+from replica.expr.logsum import expit, logaddexp, stable_log
 from replica.expr.rules import reflected
-from replica.expr.stable import inverse_mills, truncated_mean, truncated_variance
+from replica.expr.stable import (
+    inverse_mills,
+    log_ndtr,
+    shifted_log_ndtr,
+    truncated_mean,
+    truncated_variance,
+)
 from replica.parameters import Parameter, parse_number
 from replica.symbols import A, B, N, rho, x
 from solvers.errors import InputError
@@ -105,6 +112,10 @@ class Prior(ABC):
     @abstractmethod
     def observed(self, body: sp.Expr) -> sp.Expr:
         """E of body(A, B) over the law of B = A x + sqrt(A) z, x from the prior and z ~ N(0, 1)."""
+
+    def lost_information(self) -> sp.Expr | None:
+        """E_B Z_in log Z_in - A E x^2/2 = -I(x; B) without what cancels in it; None where it is not known."""
+        return None
 
     def partition(self) -> sp.Expr:
         """Z_in(A, B) = E_x exp(B x - A x^2/2), in closed form."""
@@ -377,8 +388,7 @@ class Laplace(Prior):
         return sp.Add(*(scale * term for term in sp.Add.make_args(sp.expand_mul(average))))
 
     def observed(self, body: sp.Expr) -> sp.Expr:
-        """An integral over the density of B, term by term, in units of its standard deviation."""
-        deviation = sp.sqrt(A + A**2 * self.second_moment)
+        """An integral over the density of B, term by term."""
         noise = -sp.log(2 * sp.pi * A) / 2 - B**2 / (2 * A)
         density = sp.Add(
             *(
@@ -386,8 +396,24 @@ class Laplace(Prior):
                 for term in sp.Add.make_args(self.partition())
             )
         )
-        scaled = (deviation * density * body).subs(B, deviation * UNIT)
-        return OutputSum(scaled, UNIT, sp.S.Reals)
+        return self._over_outputs(density * body)
+
+    def log_partition(self) -> sp.Expr:
+        """Side by side: where A is small log Phi and what is beside it are of order 1/A, their sum is not."""
+        sides = [_shifted(stable_log(term)) for term in sp.Add.make_args(self.partition())]
+        return reduce(logaddexp, sides)
+
+    def lost_information(self) -> sp.Expr:
+        """E log(Z_in exp(-B^2/(2 A))) + 1/2 = E log Z_in - A E x^2/2, since E B^2 = A + A^2 E x^2."""
+        sides = [_shifted(stable_log(term) - B**2 / (2 * A)) for term in sp.Add.make_args(self.partition())]
+        logarithm = reduce(logaddexp, sides)
+        density = sp.Add(*(sp.exp(side - sp.log(2 * sp.pi * A) / 2) for side in sides))
+        return self._over_outputs(density * logarithm) + HALF
+
+    def _over_outputs(self, integrand: sp.Expr) -> sp.Expr:
+        """The integral over B, in units of its standard deviation."""
+        deviation = sp.sqrt(A + A**2 * self.second_moment)
+        return OutputSum((deviation * integrand).subs(B, deviation * UNIT), UNIT, sp.S.Reals)
 
     def denoiser(self) -> sp.Expr:
         """The posterior mean, side by side of 0: truncated Gaussians, whose moments do not cancel."""
@@ -404,6 +430,13 @@ class Laplace(Prior):
     def sample(self, size: int, rng: Any, **parameters: float) -> Any:
         """Laplace variables of scale 1/sqrt(2)."""
         return rng.laplace(scale=0.5**0.5, size=size)
+
+
+def _shifted(logarithm: sp.Expr) -> sp.Expr:
+    """A sum with log Phi(u) as one function, which tells what cancels with u^2/2."""
+    (tail,) = logarithm.atoms(log_ndtr)
+    above = sp.expand(logarithm - tail, log=False)
+    return shifted_log_ndtr(tail.args[0], above, sp.expand(above - tail.args[0] ** 2 / 2, log=False))
 
 
 def _by_truncated_moments(expr: sp.Expr) -> sp.Expr:

@@ -38,6 +38,8 @@ FINEST = 1e-14
 CHORD_DIGITS = 5
 """Digits that one step along a chord adds at least."""
 PROBABILITY_LEVEL = 7
+BESIDE = 26
+"""Binary digits of the distance from q = 0 of what is evaluated beside it."""
 _ERROR = sp.Symbol("v", positive=True)
 _DOUBLES = Float64()
 
@@ -104,13 +106,28 @@ class Observed(Mapping[str, Any]):
             }
             point = {symbol: backend.number(Fraction(str(value))) for symbol, value in given.items()}
             point |= {s: backend.number(self.parameters[p.name]) for p, s in self.model.parameter_symbols()}
-            result = _evaluate(stated, self.model.cycle().second_moment, point, backend, self.digits)
+            result = self._evaluated(stated, point, backend)
             if not np.max(result.error) <= 10.0 ** (LOST - self.digits) * max(1.0, abs(float(result.value))):
                 raise NotConvergedError(f"{name}: the quadrature's error stays at {np.max(result.error):.1e}")
             value = backend.midpoint(result.value + backend.number(0))  # a constant may be an int
         if self.digits <= FLOAT_DIGITS:
             return float(backend.to_fraction(value))
         return MP(self.digits).number(backend.to_fraction(value))
+
+    def _evaluated(self, stated: Observable, point: Point, backend: Any) -> Evaluation:
+        """At the point; where that is 0/0 at q_hat = 0, on the line through two points beside it."""
+        second = self.model.cycle().second_moment
+        result = _evaluate(stated, second, point, backend, self.digits)
+        if not (self.unknowns["q_hat"] == 0 and np.isnan(float(result.value))):
+            return result
+        beside = backend.rational(1, 2**BESIDE)
+        near, far = (
+            _evaluate(
+                stated, second, {**point, _ERROR: point[_ERROR] * (1 - k * beside)}, backend, self.digits
+            )
+            for k in (1, 2)
+        )
+        return Evaluation(2 * near.value - far.value, None, 2 * near.error + far.error)
 
 
 def constant(expression: Any, digits: int) -> Any:

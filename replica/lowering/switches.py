@@ -25,7 +25,7 @@ from replica.expr.binder import Binder
 from replica.expr.kinks import switch_forms
 from replica.expr.logsum import logaddexp
 from replica.expr.polynomials import polynomial_coefficients
-from replica.expr.stable import log2cosh
+from replica.expr.stable import log2cosh, log_ndtr, shifted_log_ndtr
 
 _SOFT = ("ndtr", "log_ndtr", "npdf", "inverse_mills", "expit", "tanh", "log2cosh")
 _INTERVALS = ("ndtr_interval", "log_ndtr_interval")  # functions of both ends
@@ -48,7 +48,7 @@ class Switch(NamedTuple):
 def switches_of(bodies: list[sp.Expr], x: sp.Symbol) -> tuple[Switch, ...]:
     """The switches of bodies in x, the sharp ones last, each place once."""
     found: dict[Switch, None] = {}
-    for form in dict.fromkeys(f for body in bodies for f in _forms(body, x, {})):
+    for form in dict.fromkeys(f for body in bodies for f in _forms(_unshifted(body), x, {})):
         for centre, width in _crossings(form.expr, x):
             found[Switch(centre, width if form.soft else sp.S.Zero)] = None
     return tuple(sorted(found, key=lambda s: s.width == 0))
@@ -58,13 +58,17 @@ def decay_scales(bodies: list[sp.Expr], y: sp.Symbol) -> tuple[Switch, ...]:
     """Places and scales of the exponentials exp(a + b |c + d y|) and exp(a + b y) of a body."""
     found: dict[Switch, None] = {}
     for body in bodies:
-        for node in sp.preorder_traversal(body):
+        for node in sp.preorder_traversal(_unshifted(body)):
             if isinstance(node, sp.exp) and node.has_free(y):
                 plain = node.args[0].replace(sp.Abs, lambda inner: inner)
                 line = _affine(plain, y)
                 if line is not None:
                     found[Switch(-line[0] / line[1], 1 / sp.Abs(line[1]))] = None
     return tuple(found)
+
+
+def _unshifted(body: sp.Expr) -> sp.Expr:
+    return body.replace(shifted_log_ndtr, lambda u, above, _: log_ndtr(u) + above)
 
 
 def _affine(form: Any, x: sp.Symbol) -> tuple[sp.Expr, sp.Expr] | None:

@@ -186,7 +186,9 @@ def _saddle_point(model: SpikedMatrix) -> SaddlePoint:
 
 @lru_cache(maxsize=64)
 def _cycle(model: SpikedMatrix) -> Cycle:
-    saddle, phi = model.saddle_point(), model.free_entropy().expression
+    saddle, phi = model.saddle_point(), sp.expand(model.free_entropy().expression)
+    for side in model.sides():
+        phi = prior_rules.in_digits(phi, side.prior, side.overlap.q, side.overlap.q_hat, side.weight)
     first = model.sides()[0]
     conjugate = saddle.update(first.overlap.q_hat)
     if model.rectangular:

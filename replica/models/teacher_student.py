@@ -27,13 +27,13 @@ from typing import Any, ClassVar
 
 import sympy as sp
 
-from replica import channel_rules, replica_rules
+from replica import channel_rules, prior_rules, replica_rules
 from replica.action import Geometry, geometry, replicated_evidence
 from replica.derivation import Derivation
 from replica.free_entropy import FreeEntropy
 from replica.ingredients.channels import Channel, GaussianNoise
 from replica.ingredients.factors import RotationallyInvariant
-from replica.ingredients.priors import Gaussian, MixturePrior, Prior
+from replica.ingredients.priors import Gaussian, Prior
 from replica.observables import (
     PHI,
     Observable,
@@ -44,7 +44,7 @@ from replica.observables import (
 )
 from replica.parameters import Parameter, check_kind
 from replica.saddle_point import Cycle, SaddlePoint
-from replica.symbols import A, alpha, h, parameter_symbol, q, q_hat, y
+from replica.symbols import alpha, h, parameter_symbol, q, q_hat, y
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class TeacherStudent:
         return Cycle(
             _overlap(self)[1],
             self.saddle_point().update(q_hat),
-            _entropy_in_digits(self),
+            prior_rules.in_digits(self.free_entropy().expression, self.prior, q, q_hat),
             self.second_moment,
             self.second_moment - sp.sympify(self.prior.mean) ** 2,
         )
@@ -191,18 +191,7 @@ class TeacherStudent:
 
 
 def _signal_part(model: TeacherStudent) -> sp.Expr:
-    phi = model.free_entropy().expression
-    return sp.Add(*(t for t in sp.Add.make_args(phi) if t.has(q_hat) and not t.has(q)))
-
-
-def _entropy_in_digits(model: TeacherStudent) -> sp.Expr:
-    """Phi for numbers: what is of order q_hat and cancels in it is cancelled in symbols."""
-    phi = model.free_entropy().expression
-    if not isinstance(model.prior, MixturePrior):
-        return phi
-    coupling = q_hat * (model.second_moment - q) / 2
-    rest = phi - _signal_part(model) + q_hat * q / 2
-    return rest + coupling + model.prior.lost_information().subs(A, q_hat)
+    return prior_rules.signal_part(model.free_entropy().expression, q, q_hat)
 
 
 @lru_cache(maxsize=256)

@@ -78,6 +78,13 @@ class Powers:
 class Intervals:
     """Probabilities of an interval of a standard normal variable, from the backend's own functions."""
 
+    def shifted_log_ndtr(self: Any, u: Array, above: Array, below: Array) -> Array:
+        """log ndtr(u) + above, where below = above - u^2/2; by the latter at negative u."""
+        u = self.array(u)
+        positive = self.to_float(u) > 0
+        tail = below - self.log(self.inverse_mills(np.where(positive, -u, u))) - self.log(2 * self.pi) / 2
+        return np.where(positive, self.log_ndtr(np.where(positive, u, -u)) + above, tail)
+
     def log_ndtr_interval(self: Any, a: Array, b: Array) -> Array:
         """log(ndtr(b) - ndtr(a)), a < b, on the side where both are small: no 1 - 1 in the upper tail.
 

@@ -26,6 +26,8 @@ DECADES_APART = 2  # between grid points there
 ROUGH = 0.01  # tolerance at the ends
 ROUGH_LEVELS = (2, 3)  # levels at small v
 SMALL = (1e-10, 1e-12, 1e-30, 1e-32)  # v that tell whether q_hat stays finite as v -> 0
+BESIDE = 2.0**-26  # relative distance from there where it is 0/0
+STRAIGHT = 1e-2  # what of a line through 0 may be rounding
 SILENT = 1e-13  # q_hat at the largest v below which the outputs say nothing there
 REMEMBERED = 10_000  # rows
 
@@ -86,7 +88,7 @@ def grid_of(problem: PairProblem, error_at_zero: float, output: Mapping[str, np.
         saturated = np.isfinite(smaller[1]) & (smaller[1] <= 1.5 * smaller[0])
         at_one = np.where(np.isfinite(at_one) | ~saturated, at_one, smaller[1])
     finite = at_one[np.isfinite(at_one)]
-    somewhere = at_zero[np.isfinite(at_zero)]  # a quadrature may have no number there
+    somewhere = at_zero[np.isfinite(at_zero)]  # a quadrature may have no number
     low = LOWEST if np.any(somewhere == 0) or not somewhere.size else 0.9 * somewhere.min()
     unbounded = NOISELESS if _grows_like_inverse(small) or finite.size == points else NOISY
     high = 1.2 * finite.max() if finite.size == points else FARTHEST
@@ -115,7 +117,14 @@ def _at_ends(
     """q_hat of each point at the largest v and, roughly, at two small v; also at two smaller ones where that
     is cheap.  The small ones take many more nodes, hence the two batches.
     """
-    at_zero = _at(problem, output, (error_at_zero,), ROUGH, (LEVELS.start, problem.finest))[0]
+    every = (LEVELS.start, problem.finest)
+    at_zero = _at(problem, output, (error_at_zero,), ROUGH, every)[0]
+    if np.any(np.isnan(at_zero)):  # 0/0 where q = 0, as for a Laplace law: continued from beside
+        beside = tuple(error_at_zero * (1 - k * BESIDE) for k in (1, 2))
+        near, far = _at(problem, output, beside, BESIDE, every)
+        line = 2 * near - far
+        line = np.where(np.abs(line) < STRAIGHT * np.abs(near), 0.0, line)
+        at_zero = np.where(np.isnan(at_zero), line, at_zero)
     if problem.nested:
         return at_zero, _at(problem, output, SMALL[:2], ROUGH, ROUGH_LEVELS), []
     small = _at(problem, output, SMALL, np.inf, ROUGH_LEVELS)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from solvers.fixed_point.halves import BACKEND, EPS, SMALLEST, SignalHalf, rounding_of, seen
-from solvers.fixed_point.lattice import LOWEST
+from solvers.fixed_point.lattice import BESIDE, LOWEST
 from solvers.fixed_point.table import Brackets
 from solvers.problem import FINEST, LEVELS, TYPICAL, Evaluation, PairProblem, evaluate_levels
 from solvers.solution import Errors, Outcome
@@ -223,15 +223,13 @@ def end_root(
     if outcome is Outcome.PERFECT_RECOVERY:
         return Root(np.inf, 0.0, np.inf, 0.0, exact, 0.0, outcome)
     mine = {**half.parameters, **{name: values[p] for name, values in output.items()}}
-    tiny = np.array([LOWEST])  # Phi is linear in q_hat there
-    phi = _batch_entropy(
-        problem,
-        tiny,
-        np.array([half.error_at_zero]),
-        {name: np.array([value]) for name, value in mine.items()},
-        TYPICAL,
-    ).value
-    return Root(0.0, half.error_at_zero, float(phi[0]), 0.0, exact, 0.0, outcome)
+    # Phi is linear in q_hat there, and stationary in v: a little less of it where Phi is 0/0 at all of it
+    v = half.error_at_zero * (1 - BESIDE * np.arange(2))
+    both = {name: np.full(2, value) for name, value in mine.items()}
+    phi = _batch_entropy(problem, np.full(2, LOWEST), v, both, TYPICAL).value
+    return Root(
+        0.0, half.error_at_zero, float(phi[0] if np.isfinite(phi[0]) else phi[1]), 0.0, exact, 0.0, outcome
+    )
 
 
 def nothing(outcome: Outcome) -> Root:

@@ -25,6 +25,7 @@ from replica.ingredients.priors import (
 )
 from replica.lowering.program import lower
 from replica.symbols import A, B, rho
+from solvers.backends.arb import Arb
 from solvers.backends.float64 import Float64
 from solvers.errors import InputError
 
@@ -403,3 +404,30 @@ def test_the_error_of_several_atoms_against_a_plain_sum(prior, strength):
         result = program.run(Float64(), 5, [strength])
     assert float(result.values[0]) == pytest.approx(truth, rel=1e-11, abs=0)
     assert float(result.error) < 1e-8 * truth
+
+
+@pytest.mark.parametrize("strength", ["1e-10", "1e-7", "1e-4", "1/10", "3", "1000"])
+def test_the_information_on_a_laplace_variable(strength):
+    """E log Z - A/2, Z = (M(u_1) + M(u_2))/sqrt(2 A) with M = Phi/phi and u = (+-B - sqrt 2)/sqrt(A)."""
+    with mpmath.workdps(45):
+        a = mpmath.mpf(Fraction(strength).numerator) / Fraction(strength).denominator
+        s = mpmath.sqrt(a + a * a)
+
+        def log_z(b):
+            ends = [(sign * b - mpmath.sqrt(2)) / mpmath.sqrt(a) for sign in (1, -1)]
+            return mpmath.log(sum(mpmath.ncdf(u) / mpmath.npdf(u) for u in ends) / mpmath.sqrt(2 * a))
+
+        def body(t):
+            log = log_z(s * t)
+            return mpmath.exp(log - (s * t) ** 2 / (2 * a)) / mpmath.sqrt(2 * mpmath.pi * a) * s * log
+
+        truth = mpmath.quad(body, [-40, -12, -4, -1, 0, 1, 4, 12, 40]) - a / 2
+    program = lower([Laplace().lost_information()], [A])
+    with Float64().context():
+        result = program.run(Float64(), 6, [float(a)])
+    assert float(result.values[0]) == pytest.approx(float(truth), rel=1e-13, abs=1e-11)
+    backend = Arb(30)
+    with backend.context():
+        precise = program.run(backend, 7, [backend.number(Fraction(strength))])
+        value = backend.to_fraction(backend.midpoint(np.asarray(precise.values[0]).reshape(-1)[0]))
+    assert float(value) == pytest.approx(float(truth), rel=1e-13, abs=1e-20)

@@ -15,6 +15,7 @@ from replica.ingredients import (
     Gaussian,
     GaussianMixture,
     GaussianNoise,
+    Laplace,
     LaplaceNoise,
     Probit,
     Quantiser,
@@ -140,3 +141,16 @@ def test_noise_that_is_small_beside_a_binary_signal():
     with mp.workdps(30):
         v = error(mp.mpf(solution["q_hat"]))
     assert solution["mmse"] == pytest.approx(float(v), rel=1e-11)
+
+
+@pytest.mark.parametrize("first", [Gaussian(), Laplace()])
+@pytest.mark.parametrize(("lam", "silent"), [("0.62", True), ("0.72", False)])
+def test_a_rectangular_spike_with_a_laplace_vector(first, lam, silent):
+    """The threshold is alpha lam^2 = 1; below it all is 0, Phi too, although log Z_in is 0/0 there."""
+    solution = solve(SpikedMatrix(first, Laplace()), lam=lam, alpha="1.985")
+    assert (solution.outcome is Outcome.UNINFORMATIVE) is silent
+    if silent:
+        assert solution.free_entropy == pytest.approx(0, abs=1e-11)
+        assert [solution["m_u"], solution["m_v"]] == pytest.approx([0, 0], abs=1e-11)
+    else:
+        assert solution["m_u"] > 0.01
