@@ -78,6 +78,10 @@ class RotationallyInvariant:
             spectral_rules.gaussian_energy(self),
         )
 
+    def lost_information(self) -> sp.Expr | None:
+        """As of a separable prior: none that cancels less is known."""
+        return None
+
     def overlap(self, signal: sp.Expr) -> tuple[Derivation, sp.Expr]:
         """q = (2/share) d ``signal``/dq_hat in textbook form, and the error v = E x^2 - q; the share is that
         of the free coordinates.
