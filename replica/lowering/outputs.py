@@ -19,7 +19,7 @@ import sympy as sp
 
 from replica.lowering.jets import FIELD, OMEGA, OUTPUT, OutputAverage
 from replica.lowering.printer import LoweringError, compile_kernel
-from replica.lowering.smeared import Functions, smeared_layer
+from replica.lowering.smeared import Functions, Layer, smeared_layer
 from replica.lowering.tilted import (
     LOG,
     TILT,
@@ -177,12 +177,29 @@ class OutputsBlock:
     def _layers(
         self, backend: Any, level: int, arguments: Any, place: Any, y: Any
     ) -> tuple[list[Any], Any, Any]:
-        """The averages over omega at outputs y of shape (batch, n): values, error, and E_omega Z."""
+        """The averages over omega at outputs y of shape (batch, n): values, error, and E_omega Z.
+
+        Point by point on one lattice of fields for all outputs, where that does not take too many.
+        """
+        if not (self.smooth and backend.name == "float64"):
+            return self._on_nodes(backend, level, arguments, place, y)
+        layers = self._smeared(level, arguments, place, y)
+        rest = np.array([p for p, layer in enumerate(layers) if layer is None], dtype=int)
+        if rest.size == len(layers):
+            return self._on_nodes(backend, level, arguments, place, y)
+        if rest.size:
+            mine = [a if np.ndim(a) == 0 else a[rest] for a in arguments]
+            columns, error, mass = self._on_nodes(backend, level, mine, [p[rest] for p in place], y[rest])
+            for k, p in enumerate(rest):
+                layers[p] = Layer([c[k] for c in columns], error[k], mass[k])
+        columns = [np.array(parts) for parts in zip(*(layer.columns for layer in layers), strict=True)]
+        return columns, np.array([a.error for a in layers]), np.array([a.mass for a in layers])
+
+    def _on_nodes(
+        self, backend: Any, level: int, arguments: Any, place: Any, y: Any
+    ) -> tuple[list[Any], Any, Any]:
+        """The same on nodes of their own for each output."""
         size, count = y.shape
-        if self.smooth and backend.name == "float64":
-            smeared = self._smeared(level, arguments, place, y)
-            if smeared is not None:
-                return smeared
         flat = y.reshape(-1)
         spread = [a if np.ndim(a) == 0 else np.repeat(a, count) for a in arguments]
         mean, shared, noise = (np.repeat(p, count) for p in place)
@@ -202,8 +219,8 @@ class OutputsBlock:
         columns = [np.concatenate(parts).reshape(size, count) for parts in zip(*found, strict=True)]
         return columns[:-2], columns[-2], columns[-1]
 
-    def _smeared(self, level: int, arguments: Any, place: Any, y: Any) -> tuple[list[Any], Any, Any] | None:
-        """The same on one lattice of fields for all outputs, point by point; None if it takes too many."""
+    def _smeared(self, level: int, arguments: Any, place: Any, y: Any) -> list[Any]:
+        """The layers of the points on lattices of fields; None for one that takes too many."""
         functions = Functions(
             lambda *a: self.likelihood.slopes(_FLOAT, *a)[0],
             self.bodies,
@@ -217,12 +234,8 @@ class OutputsBlock:
             mean, shared, noise = (float(part[p]) for part in place)
             law, whole = (mean, shared, noise), np.full(y.shape[1], shared + noise)
             peaks = self.likelihood.peaks(mine, y[p], np.full(y.shape[1], mean), whole)
-            layer = smeared_layer(functions, level, mine, law, y[p], peaks)
-            if layer is None:
-                return None
-            layers.append(layer)
-        columns = [np.array(parts) for parts in zip(*(layer.columns for layer in layers), strict=True)]
-        return columns, np.array([a.error for a in layers]), np.array([a.mass for a in layers])
+            layers.append(smeared_layer(functions, level, mine, law, y[p], peaks))
+        return layers
 
     def _omega_maps(self, backend: Any, arguments: Any, y: Any, peaks: Peaks, place: Any) -> Any:
         """Nodes for omega, in its standard deviations from the mean, where a Gaussian likelihood puts it."""

@@ -21,8 +21,8 @@ from solvers.quadrature.rules import PEAKED, estimated
 _FLOAT = Float64()
 REACH = 8.6
 """Standard deviations of the field that are summed: the Gaussian has fallen to 1e-16."""
-MOST_FIELDS, MOST_VALUES, MOST_TERMS = 40_000, 2 * 10**7, 2 * 10**9
-"""Nodes in h, values of P, and products in all, beyond which other nodes are cheaper."""
+MOST_FIELDS, MOST_VALUES, MOST_WEIGHTS, MOST_TERMS = 40_000, 2 * 10**7, 5 * 10**6, 2 * 10**9
+"""Nodes in h, values of P, of N(h; omega, V), and products in all, beyond which other nodes are cheaper."""
 SPARSE, NEGLIGIBLE = 0.1, 1e-40
 """Share of the values of P above the latter, relative to their maximum, below which only those are kept."""
 CHUNK = 2**21
@@ -75,7 +75,7 @@ def smeared_layer(
     if not (ends[0] < MOST_FIELDS * step_h and ends[1] <= MOST_FIELDS * step_w):
         return None
     h, (w, weights) = _lattice(mean, REACH * deviation, step_h), _means(mean, shared, step_w)
-    if y.size * h.size > MOST_VALUES:
+    if y.size * h.size > MOST_VALUES or w.size * h.size > MOST_WEIGHTS:
         return None
     log = np.broadcast_to(functions.log_density(*arguments, y[:, None], h), (y.size, h.size))
     log = np.where(np.isfinite(log), log, -np.inf)

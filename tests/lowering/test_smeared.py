@@ -76,7 +76,7 @@ def test_the_lattice_agrees_with_nodes_of_their_own(channel, monkeypatch):
         return problem.output(Float64(), level, np.array([0.3]), {"alpha": 1.0})
 
     values = [half(level) for level in (4, 5, 6)]
-    monkeypatch.setattr(outputs.OutputsBlock, "_smeared", lambda *_: None)
+    monkeypatch.setattr(outputs, "smeared_layer", lambda *_: None)
     reference = half(6)
     for result in values:
         assert abs(result.value[0] - reference.value[0]) <= result.error[0] + reference.error[0]
