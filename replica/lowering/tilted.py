@@ -290,7 +290,7 @@ def likelihood(density: sp.Expr, order: int, arguments: Sequence[sp.Symbol]) -> 
     Raises
     ------
     LoweringError
-        Something without a lowering in them: a step in h has a DiracDelta in its derivative.
+        Something without a lowering in them.
     """
     log = log_likelihood(density)
     ratios = [sp.S.One]
