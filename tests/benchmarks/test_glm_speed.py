@@ -7,6 +7,7 @@ Times are of the processor, so that whatever else the machine does falls on neit
 from __future__ import annotations
 
 import time
+from itertools import product
 
 import numpy as np
 import pytest
@@ -14,7 +15,25 @@ from scipy.integrate import dblquad, quad
 from scipy.special import log_ndtr, ndtr
 
 from replica import SpikedMatrix, TeacherStudent, solve
-from replica.ingredients import AbsoluteValue, Gaussian, Rademacher, Sign
+from replica.ingredients import (
+    AbsoluteValue,
+    Bernoulli,
+    GaussBernoulli,
+    Gaussian,
+    GaussianNoise,
+    Laplace,
+    LaplaceNoise,
+    LeakyReLU,
+    Logistic,
+    MarginStep,
+    Probit,
+    Quantiser,
+    Rademacher,
+    ReLU,
+    Sign,
+    SparseRademacher,
+    SymmetricInterval,
+)
 
 pytestmark = pytest.mark.benchmark
 ROOT = np.sqrt(2 * np.pi)
@@ -102,6 +121,52 @@ def test_phase_retrieval_in_two_dimensions():
     )
     model = TeacherStudent(prior=Gaussian(), channel=AbsoluteValue())
     report("|h|, Gaussian signal", model, {"alpha": 0.8}, (q, 200 * one), 20, TWO_AVERAGES)
+
+
+PRIORS = [Gaussian(), Rademacher(), GaussBernoulli(), Bernoulli(), SparseRademacher(), Laplace()]
+ONE = [
+    GaussianNoise(),
+    Sign(),
+    Probit(),
+    Logistic(),
+    MarginStep(),
+    SymmetricInterval(),
+    Quantiser(),
+    LaplaceNoise(),
+]
+TWO = [ReLU(), LeakyReLU(), AbsoluteValue()]
+POINT = {"rho": "0.3", "delta": "0.2", "kappa": "0.7"}
+
+
+def milliseconds(model, points):
+    """Of the quickest of several points."""
+    following = iter(points)
+    return 1000 * timed(lambda: solve(model, throw=False, **next(following)), len(points))[1]
+
+
+@pytest.mark.parametrize(
+    ("channels", "limit"), [(ONE, ONE_AVERAGE), (TWO, TWO_AVERAGES)], ids=["one average", "two averages"]
+)
+def test_every_pair(channels, limit):
+    """Milliseconds of a solve at an alpha not met before, every branch with its free entropy and errors, and at a
+    new parameter of the prior or the channel too; the worst pairs are named.
+    """
+    times, anew = {}, {}
+    for prior, channel in product(PRIORS, channels):
+        model, pair = TeacherStudent(prior=prior, channel=channel), f"{prior.name} x {channel.name}"
+        point = {p.name: float(POINT[p.name]) for p in model.control_parameters if p.name != "alpha"}
+        solve(model, alpha=1, throw=False, **point)  # derivation and lowering
+        times[pair] = milliseconds(model, [{"alpha": 0.8 + 0.0137 * k, **point} for k in range(6)])
+        if point:
+            moved = [{name: value * (1 + 0.013 * k) for name, value in point.items()} for k in range(1, 7)]
+            anew[pair] = milliseconds(model, [{"alpha": 1, **other} for other in moved])
+    for what, found in (("new alpha", times), ("new parameter", anew)):
+        worst = sorted(found, key=lambda pair: -found[pair])[:4]
+        print(
+            f"\n{what}: median {np.median(list(found.values())):.1f} ms;",
+            *(f"{p} {found[p]:.1f}," for p in worst),
+        )
+    assert max(times.values()) < 4 * limit
 
 
 def absolute_evidence(y, omega, v):
