@@ -13,7 +13,6 @@ from solvers.backends.base import Array, Intervals, Number, Powers, as_fraction
 from solvers.backends.mills import Truncated
 from solvers.backends.quartic import lowest_roots
 
-
 QUICK = 8
 """The highest power that is multiplied out."""
 
