@@ -25,8 +25,9 @@ from replica.ingredients.losses import (
     LogisticLoss,
     SquaredHingeLoss,
     SquareLoss,
+    epsilon,
 )
-from replica.symbols import V, V_hat, alpha, delta, kappa, m, m_hat, q, q_hat
+from replica.symbols import V, V_hat, alpha, delta, m, m_hat, q, q_hat
 
 
 def at_labels(seed):
@@ -137,7 +138,7 @@ def at_residuals(seed, *others):
 
 @slow
 def test_huber_energy():
-    """r^2/(2 (1 + V)) for |r| < kappa (1 + V), else kappa |r| - kappa^2 (1 + V)/2."""
+    """r^2/(2 (1 + V)) for |r| < e (1 + V), else e |r| - e^2 (1 + V)/2, with the threshold e."""
 
     def energy(a, b, v, noise, k):
         spread, knee = sqrt(noise + 1 + b - 2 * a), k * (1 + v)
@@ -147,19 +148,19 @@ def test_huber_energy():
 
         return -average(lambda z: envelope(spread * z), knee / spread, -knee / spread)
 
-    agree(loss_energy(risk(GaussianNoise(), HuberLoss())), at_residuals(1, kappa), energy)
+    agree(loss_energy(risk(GaussianNoise(), HuberLoss())), at_residuals(1, epsilon), energy)
 
 
 @slow
 def test_huber_reaction_to_the_noise():
-    """q_hat/alpha = E f^2, f = r/(1 + V) cut at kappa."""
+    """q_hat/alpha = E f^2, f = r/(1 + V) cut at the threshold."""
 
     def term(a, b, v, noise, k):
         spread, knee = sqrt(noise + 1 + b - 2 * a), k * (1 + v)
         return average(lambda z: min(k, abs(spread * z) / (1 + v)) ** 2, knee / spread, -knee / spread)
 
     saddle = risk(GaussianNoise(), HuberLoss()).saddle_point()
-    agree(saddle.update(q_hat).subs(alpha, 1), at_residuals(2, kappa), term)
+    agree(saddle.update(q_hat).subs(alpha, 1), at_residuals(2, epsilon), term)
 
 
 def test_absolute_energy():
