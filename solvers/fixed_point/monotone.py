@@ -97,4 +97,6 @@ def _newton(gradient: np.ndarray, hessian: np.ndarray, x: np.ndarray, ceiling: f
         found, _ = nnls(matrix, right, maxiter=100 * len(x))
     except RuntimeError:
         return None
-    return np.cumsum(found[: len(x)] / size)
+    with np.errstate(over="ignore"):
+        steps = found[: len(x)] / size  # infinite along a direction that is flat
+    return np.cumsum(steps) if np.all(np.isfinite(steps)) else None
