@@ -170,7 +170,8 @@ class TeacherStudent:
 
     def _entropy_of_atoms(self, values: Mapping[str, Fraction]) -> sp.Expr:
         at: Any = {s: sp.Rational(str(values[p.name])) for p, s in self.parameter_symbols()}
-        return sp.sympify(discrete_entropy(self.prior).xreplace(at))
+        entropy: Any = discrete_entropy(self.prior)
+        return entropy.xreplace(at)
 
     def recovery_threshold(self, values: Mapping[str, Fraction]) -> Fraction:
         """Alpha above which noiseless real outputs can determine the signal: its information dimension."""
