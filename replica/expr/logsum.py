@@ -94,6 +94,8 @@ def in_positive_terms(expr: Any) -> Any:
     >>> x, y = sp.symbols("x y", real=True)
     >>> in_positive_terms(1 - ndtr(x) - ndtr(y)), in_positive_terms(3 * ndtr(x) - 3 * ndtr(y))
     (ndtr_interval(y, -x), 3*(ndtr_interval(y, x)))
+    >>> in_positive_terms(1 - ndtr(x) + ndtr(x - 1))
+    ndtr(-x) + ndtr(x - 1)
     """
     return expr.replace(lambda e: isinstance(e, sp.Add) and e.has(ndtr), _without_minus)
 
@@ -115,12 +117,12 @@ def _without_minus(total: sp.Expr) -> sp.Expr:
     rest = [term for term in rest if term.has(*_WIDE)]
     for weight, place in downs:
         partner = next((up for up in ups if up[0] == weight), None)
-        if partner is not None:
-            ups.remove(partner)
-            rest.append(weight * ndtr_interval(place, partner[1]))
-        elif (plain - weight).is_nonnegative:
+        if (plain - weight).is_nonnegative:  # first: any two make an interval, not all in this order
             plain = plain - weight
             ups.append((weight, -place))
+        elif partner is not None:
+            ups.remove(partner)
+            rest.append(weight * ndtr_interval(place, partner[1]))
         else:
             rest.append(-weight * ndtr(place))
     return sp.Add(plain, *rest, *(weight * ndtr(place) for weight, place in ups))

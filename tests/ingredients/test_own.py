@@ -237,6 +237,16 @@ def test_an_ordered_probit(middle):
     assert solution["q_hat"] == pytest.approx(2 * by_hand(levels, solution["q"]), rel=1e-8)
 
 
+def test_labels_outside_an_interval():
+    """P(1|h) = 1 - Phi(h) + Phi(h - 1): positive term by term only if the constant goes with the minus."""
+    outside = 1 - ndtr(h) + ndtr(h - 1)
+    law = sp.Piecewise((outside, sp.Eq(y, 1)), (ndtr(h) - ndtr(h - 1), True))
+    solution = solve(TeacherStudent(Rademacher(), ExpressionChannel(law, (-1, 1))), alpha=2)
+    inside = lambda u: norm.cdf(u) - norm.cdf(u - 1)  # noqa: E731
+    levels = [(1, inside), (1, lambda u: 1 - inside(u))]
+    assert solution["q_hat"] == pytest.approx(2 * by_hand(levels, solution["q"]), rel=1e-8)
+
+
 @pytest.mark.parametrize(
     "clipped",
     [
