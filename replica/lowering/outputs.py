@@ -36,7 +36,7 @@ from solvers.quadrature.counts import block_error, count_block
 from solvers.quadrature.lines import OutputLine
 from solvers.quadrature.peaks import Peaks, peaked_maps, trimmed
 from solvers.quadrature.profile import Profile, output_profile
-from solvers.quadrature.rules import gaussian_reach, nested_sum, peaked_sum
+from solvers.quadrature.rules import PEAKED, gaussian_reach, nested_sum
 
 _FLOAT = Float64()
 NODES = 2**14
@@ -134,16 +134,14 @@ class OutputsBlock:
         ends = (float(self.outputs.inf), float(self.outputs.sup))
         profile = self._profile(backend, arguments, place, ends)
         line = OutputLine(bool(np.isfinite(ends[0])), bool(np.isfinite(ends[1])))
-        switches = list(zip(profile.places.T, profile.widths.T, strict=True))
-        for end in ends:
-            if np.isfinite(end):
-                sharp = 10.0 ** -(backend.digits / 2 + 1) * profile.width
-                switches.append((np.full(size, end), sharp))
-        pairs = [(as_numbers(backend, c), as_numbers(backend, w)) for c, w in switches]
+        closed = [np.full(size, end) for end in ends if np.isfinite(end)]
+        sharp = 10.0 ** -(backend.digits / 2 + 1) * profile.width
+        centres = np.array([*profile.places.T, *closed])
+        widths = np.array([*profile.widths.T, *(sharp for _ in closed)])
         maps = cluster(
             backend,
             (as_numbers(backend, profile.centre), as_numbers(backend, profile.width)),
-            pairs,
+            (as_numbers(backend, centres), as_numbers(backend, widths)),
             (as_numbers(backend, profile.low), as_numbers(backend, profile.high)),
         )
         y, weights = maps.line(backend, fineness(level).outputs)
@@ -255,8 +253,7 @@ class OutputsBlock:
 
             one = np.ones((1, 1))
             ends = trimmed(log_weight, places, widths, 0 * one, one, ends, reach**2 / 2)
-        others = [(places[:, k], widths[:, k]) for k in range(1, places.shape[1])]
-        return peaked_maps(backend, places[:, 0], widths[:, 0], others, ends)
+        return peaked_maps(backend, places[:, 0], widths[:, 0], (places.T[1:], widths.T[1:]), ends)
 
     def _layer(
         self, backend: Any, level: int, arguments: Any, place: Any, y: Any, peaks: Peaks, maps: Any
@@ -283,7 +280,7 @@ class OutputsBlock:
             doubt = np.abs(backend.to_float(slope + 0 * noise)) * inner.errors[k % len(inner.errors)]
             errors = np.maximum(errors, np.where(vanished, 0.0, doubt.reshape(shape)))
         error = (errors * sizes).sum(axis=1)
-        sums = [peaked_sum(backend, v * weights) for v in values]
+        sums = [nested_sum(backend, v * weights, most=PEAKED) for v in values]
         for total, counts in zip(sums, self.counted, strict=True):
             if counts:
                 error = error + total.error

@@ -12,7 +12,7 @@ from typing import Any
 import sympy as sp
 from sympy.printing.printer import Printer
 
-from replica.expr.stable import STABLE
+from replica.expr.stable import STABLE, log_ndtr_interval, ndtr_interval
 
 # node name -> backend method, where they differ
 _METHODS = {
@@ -38,7 +38,7 @@ _METHODS = {
     "xlogy": "xlogy",
     "quotient": "quotient",
     "_Exp": "exp",
-    **{name: name for name in STABLE},
+    **{name: name for name in STABLE if name != "ndtr_interval"},
 }
 
 
@@ -80,9 +80,17 @@ class _Source(Printer):
         return "m.exp(m.rational(1, 1))"
 
     def _print_Add(self, expr: sp.Add) -> str:
-        return "(" + " + ".join(self._print(a) for a in expr.args) + ")"
+        """Differences as such: a factor of -1 would be one more operation on all nodes."""
+        signed = [(term, _is_minus(term)) for term in expr.args]
+        signed.sort(key=lambda pair: pair[1])  # what is added comes first
+        text = "".join(
+            f" - {self._print(-term)}" if minus else f" + {self._print(term)}" for term, minus in signed
+        )
+        return f"({text.removeprefix(' + ').lstrip()})"
 
     def _print_Mul(self, expr: sp.Mul) -> str:
+        if expr.args[0] is sp.S.NegativeOne:
+            return f"(-{self._print(sp.Mul(*expr.args[1:]))})"
         above, below = [], []
         for factor in expr.args:
             base, power = factor.as_base_exp()
@@ -102,6 +110,8 @@ class _Source(Printer):
             return f"m.power({text}, {int(power)})"
         if power == sp.Rational(1, 2):
             return f"m.sqrt({text})"
+        if power.is_Rational and power.q == 2 and base.is_Symbol:
+            return f"({self._print(base ** (power.p // 2))} * m.sqrt({text}))"
         return f"m.exp({self._print(power)} * m.log({text}))"
 
     def _print_FoldedNormal(self, expr: Any) -> str:
@@ -117,6 +127,11 @@ class _Source(Printer):
         return f"m.{_METHODS[name]}({', '.join(self._print(a) for a in arguments)})"
 
     _print_exp = _print_log = _print_Abs = _print_re = _print_im = _print_Heaviside = _print_Function
+
+
+def _is_minus(expr: Any) -> bool:
+    """Whether it is a product with a negative number."""
+    return isinstance(expr, sp.Mul) and bool(expr.args[0].is_Rational and expr.args[0].is_negative)
 
 
 class loggamma(sp.Function):
@@ -153,6 +168,11 @@ class _Exp(sp.Function):
     nargs = 1
 
 
+def _interval(a: Any, b: Any) -> Any:
+    """The probability of an interval from its logarithm, which is often needed beside it."""
+    return _Exp(log_ndtr_interval(a, b))
+
+
 def _without_factorials(expr: Any) -> Any:
     """b^y e^-b/gamma(y + 1) as one exponential, where gamma stands in a denominator; log gamma as it is."""
     if not expr.has(sp.gamma):
@@ -185,7 +205,7 @@ def compile_kernel(
     """
     names = {symbol: f"a{i}" for i, symbol in enumerate(arguments)}
     temporaries = sp.numbered_symbols("t", cls=sp.Dummy)
-    expressions = [_without_factorials(sp.sympify(e)) for e in expressions]
+    expressions = [_without_factorials(sp.sympify(e)).replace(ndtr_interval, _interval) for e in expressions]
     shared, reduced = sp.cse(expressions, symbols=temporaries, order="none")
     lines = []
     for i, (symbol, value) in enumerate(shared):

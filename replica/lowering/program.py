@@ -7,9 +7,9 @@ cannot be lifted out of an average. Averages over the same law, or over the same
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,11 @@ NODES = 2**15
 ALIKE = 1.5
 """By which factor numbers of nodes that hold an average each may differ in one batch."""
 
+PADDING = 2000
+"""Nodes that a piece of a batch may evaluate in vain, so that its elements have as many as the most: what the
+overhead of one more piece costs.
+"""
+
 FINEST_NESTED = 8
 """Highest level of nested averages: a million nodes a point."""
 FINESTS = (FINEST, FINEST, FINEST_NESTED, 5)
@@ -68,84 +73,66 @@ class _LineBlock:
     switches: Program  # -> centre, width, centre, width, ...
     geometry: GaussianLine | OutputLine
     bodies: Program  # arguments + the bound variable
-    counted: tuple[bool, ...]  # whose quadrature error counts
+    counted: tuple[bool, ...]  # whose quadrature error counts: the first ones
 
     @property
     def depth(self) -> int:
         return 1 + self.bodies.depth
 
     def run(self, backend: Any, level: int, arguments: Sequence[Any]) -> Values:
-        batch = np.broadcast_shapes(*(np.shape(a) for a in arguments))
+        batch = np.broadcast_shapes(*map(np.shape, arguments))
         flat = [_flatten(backend, a, batch) for a in arguments]
-        size = int(np.prod(batch, dtype=int))
-        parameters, passed = _unpack(self.parameters.run(backend, level, flat))
-        switches, _ = _unpack(self.switches.run(backend, level, flat))
-        place = [_full(backend, p, size) for p in parameters]
+        size = math.prod(batch)
+        placed, switches = (p.run(backend, level, flat) for p in (self.parameters, self.switches))
         maps, shift, scale = self.geometry.maps(
-            backend, level, place, [_full(backend, s, size) for s in switches]
+            backend, level, *(_rows(backend, found.values, (size,)) for found in (placed, switches))
         )
-        sizes = maps.panels(level - COARSER) + 1
-        if size * sizes.max() <= NODES and self._alike(sizes.min(), sizes.max()):
-            columns = self._chunk(backend, level, maps, shift, scale, flat)
+        pieces = self._pieces(maps.panels(level - COARSER) + 1)
+        if len(pieces) == 1:
+            columns = self._piece(backend, level, maps, shift, scale, flat)
         else:
-            columns = self._chunks(backend, level, maps, shift, scale, flat, sizes)
-        error = np.maximum(columns[-1], passed)
+            parts = [
+                self._piece(backend, level, maps[some], shift[some], scale[some], _some(flat, some))
+                for some in pieces
+            ]
+            back = np.argsort(np.concatenate(pieces))
+            columns = [np.concatenate(column)[back] for column in zip(*parts, strict=True)]
+        error = np.maximum(columns[-1], placed.error)
         return Values(tuple(c.reshape(batch) for c in columns[:-1]), error.reshape(batch))
 
-    def _alike(self, fewest: int, most: int) -> bool:
-        """Whether elements of so many nodes are evaluated together, with as many as the most: not where each
-        node costs an average.
+    def _pieces(self, sizes: Any) -> list[Any]:
+        """The elements of a batch, in increasing order of their nodes, in pieces that are evaluated together:
+        each element with as many nodes as the last of its piece.
         """
-        return self.depth == 1 or most <= ALIKE * fewest
-
-    def _chunks(
-        self,
-        backend: Any,
-        level: int,
-        maps: Clustering,
-        shift: Any,
-        scale: Any,
-        flat: Sequence[Any],
-        sizes: Any,
-    ) -> tuple[Any, ...]:
-        """The batch in pieces, in increasing order of nodes: the last element of one decides for it."""
-        size = len(sizes)
         order = np.argsort(sizes, kind="stable")
-        results: list[tuple[Any, ...]] = []
-        start = 0
-        while start < size:
-            stop = start + 1
-            while stop < size and (stop + 1 - start) * sizes[order[stop]] <= NODES:
-                if not self._alike(sizes[order[start]], sizes[order[stop]]):
-                    break
-                stop += 1
-            some = order[start:stop]
-            mine = [a if np.ndim(a) == 0 else a[some] for a in flat]
-            results.append(self._chunk(backend, level, maps[some], shift[some], scale[some], mine))
-            start = stop
-        back = np.empty(size, dtype=int)
-        back[order] = np.arange(size)
-        return tuple(np.concatenate(parts)[back] for parts in zip(*results, strict=True))
+        ordered = sizes[order].tolist()
+        cuts, start, padding = [], 0, 0
+        for k in range(1, len(ordered)):
+            padding += (k - start) * (ordered[k] - ordered[k - 1])
+            # each node may cost an average
+            unlike = ordered[k] > ALIKE * ordered[start] if self.depth > 1 else padding > PADDING
+            if unlike or (k + 1 - start) * ordered[k] > NODES:
+                cuts.append(k)
+                start, padding = k, 0
+        return np.split(order, cuts) if cuts else [order]
 
-    def _chunk(
+    def _piece(
         self, backend: Any, level: int, maps: Clustering, shift: Any, scale: Any, arguments: Sequence[Any]
     ) -> tuple[Any, ...]:
         t, weights = maps.line(backend, level - COARSER)
         weights = self.geometry.weighted(backend, t, weights)
-        x = shift[:, None] + scale[:, None] * t
-        inner = self.bodies.run(backend, level, [_column(backend, a) for a in arguments] + [x])
-        values = np.stack([_spread(backend.array(v), x.shape) for v in inner.values])
+        x = _column(backend, shift) + _column(backend, scale) * t
+        inner = self.bodies.run(backend, level, [*(_column(backend, a) for a in arguments), x])
+        values = _rows(backend, inner.values, x.shape)
         terms = values * weights
         sums = nested_sum(backend, terms, 0)
-        errors = [np.zeros(len(x))]
+        first = sum(self.counted)
+        noise = position_noise(backend, x, values[:first], weights)
+        doubts = sums.error[:first] + self.geometry.tail(backend, terms[:first]) + noise
+        error = doubts.max(axis=0, initial=0.0)
         if self.bodies.blocks:
             inside = _spread(inner.error, x.shape) * np.abs(backend.to_float(weights))
-            errors.append(inside.sum(axis=-1))
-        for k, counted in enumerate(self.counted):
-            if counted:
-                cut = self.geometry.tail(backend, terms[k])
-                errors.append(sums.error[k] + cut + position_noise(backend, x, values[k], weights))
-        error = reduce(np.maximum, errors)
+            error = np.maximum(error, inside.sum(axis=-1))
         return (*sums.value, error)
 
 
@@ -266,10 +253,6 @@ def _size(backend: Any, value: Any) -> Any:
     return np.abs(backend.to_float(backend.array(value)))
 
 
-def _unpack(values: Values) -> tuple[tuple[Any, ...], Any]:
-    return values.values, values.error
-
-
 def _errors(sums: Sequence[Any], counted: Sequence[bool]) -> list[Any]:
     return [s.error if c else 0.0 * s.error for s, c in zip(sums, counted, strict=True)]
 
@@ -305,13 +288,26 @@ def _flatten(backend: Any, value: Any, batch: tuple[int, ...]) -> Any:
     return np.broadcast_to(value, batch).reshape(-1)
 
 
-def _full(backend: Any, value: Any, size: int) -> Any:
-    array = backend.array(value)
-    return array if np.shape(array) == (size,) else np.full(size, array, dtype=array.dtype)
+def _rows(backend: Any, values: Sequence[Any], shape: tuple[int, ...]) -> Any:
+    """Values in one array, each of them spread over that shape."""
+    kind = object
+    if backend.name == "float64":
+        kind = complex if any(getattr(v, "dtype", float) == complex for v in values) else float
+    rows = np.empty((len(values), *shape), dtype=kind)
+    for row, value in zip(rows, values, strict=True):
+        row[...] = value
+    return rows
+
+
+def _some(values: Sequence[Any], index: Any) -> list[Any]:
+    """Some elements of each; a number is that of all."""
+    return [v if np.ndim(v) == 0 else v[index] for v in values]
 
 
 def _column(backend: Any, value: Any) -> Any:
-    return backend.array(value)[..., None]
+    """One row for each element of the batch; of one element a number, on which all is quicker."""
+    array = backend.array(value)
+    return array.reshape(())[()] if array.size == 1 else array[..., None]
 
 
 def lower(

@@ -27,7 +27,7 @@ from replica.expr.stable import log_ndtr, ndtr, normal_density, npdf
 from replica.lowering.printer import compile_kernel
 from solvers.backends.float64 import Float64
 from solvers.quadrature.clustered import as_numbers
-from solvers.quadrature.rules import Estimate, double_exponential, estimated, gaussian_line
+from solvers.quadrature.rules import Estimate, double_exponential, estimated, gaussian_line, strided_sums
 
 FIRST_LEVEL = 3
 CANCELLED = 1e-3
@@ -294,26 +294,10 @@ class _Integrals:
 
 
 def _estimate(backend: Any, terms: Any) -> tuple[Estimate, Any]:
-    """``nested_sum``, of doubles by one multiplication; and the sums of sizes."""
-    count = terms.shape[-1]
-    if backend.name == "float64":
-        sums = terms @ _strides(count)
-        fine, half, quarter = sums[..., 0], sums[..., 1], sums[..., 2]
-        sizes = np.abs(terms) @ np.ones(count)
-    else:
-        middle = count // 2
-        fine = terms.sum(axis=-1)
-        half, quarter = (k * terms[..., middle % k :: k].sum(axis=-1) for k in (2, 4))
-        sizes = np.abs(backend.to_float(terms)).sum(axis=-1)
+    """``nested_sum``, and the sums of sizes."""
+    fine, half, quarter, sizes = strided_sums(backend, terms)
     found = estimated(backend, fine, half, quarter, sizes, EXPONENTIAL)
     return found._replace(error=np.where(sizes > 0, found.error, 0.0)), sizes
-
-
-@lru_cache(maxsize=64)
-def _strides(count: int) -> Any:
-    """What the steps h, 2h and 4h multiply the terms with, shape (count, 3)."""
-    k = np.arange(count) - count // 2
-    return np.stack([np.ones(count), 2.0 * (k % 2 == 0), 4.0 * (k % 4 == 0)], axis=1)
 
 
 @lru_cache(maxsize=64)

@@ -28,8 +28,8 @@ from replica.lowering.printer import LoweringError, compile_kernel, loggamma, xl
 from replica.lowering.switches import switches_of
 from solvers.backends.float64 import Float64
 from solvers.quadrature.clustered import as_numbers
-from solvers.quadrature.peaks import LOW, Peaks, find_peaks, improved, narrowed, peaked_line, trimmed
-from solvers.quadrature.rules import gaussian_reach, peaked_sum
+from solvers.quadrature.peaks import LOW, Peaks, find_peaks, improved, narrowed, peaked_maps, trimmed
+from solvers.quadrature.rules import PEAKED, gaussian_reach, nested_sum
 
 _FLOAT = Float64()
 LOG = sp.Symbol("log_Z", real=True)
@@ -123,10 +123,10 @@ class Likelihood:
                 one = np.ones((1, 1))
                 ends = trimmed(scaled, places, widths, 0 * one, one, ends, reach**2 / 2)
             kinks = [np.broadcast_to(k, y.shape) for k in self.kinks(_FLOAT, *floats, y)]
-            switches = [(places[:, k], widths[:, k]) for k in range(1, places.shape[1])]
-            switches += [((c - m) / s, w / s) for c, w in zip(kinks[::2], kinks[1::2], strict=True)]
+            centres = np.array([*places.T[1:], *((c - m) / s for c in kinks[::2])])
+            switches = centres, np.array([*widths.T[1:], *(w / s for w in kinks[1::2])])
         # in deviations from the mean: where these are small, h holds too few of their digits
-        t, weights = peaked_line(backend, level, places[:, 0], widths[:, 0], switches, ends)
+        t, weights = peaked_maps(backend, places[:, 0], widths[:, 0], switches, ends).line(backend, level)
         h = mean[:, None] + backend.sqrt(variance)[:, None] * t
         columns = [a if np.ndim(a) == 0 else a[:, None] for a in arguments]
         precision = 1 / variance[:, None]
@@ -142,7 +142,7 @@ class Likelihood:
             exponent = np.where(np.isfinite(sizes), exponent, backend.rational(-(10**6), 1))
             ratios = [np.where(np.isfinite(sizes), r, 0 * h) for r in ratios]
         terms = weights * backend.exp(exponent - as_numbers(backend, top)[:, None])
-        total = peaked_sum(backend, terms)
+        total = nested_sum(backend, terms, most=PEAKED)
         zero = ~(backend.to_float(total.value) > 0)
         z = np.where(zero, 1 + 0 * total.value, total.value)
         size = backend.to_float(z)
@@ -151,7 +151,7 @@ class Likelihood:
         values = [np.where(zero, -np.inf, as_numbers(backend, top) + backend.log(z) - gauss)]
         errors = [doubt]
         for ratio in ratios:
-            part = peaked_sum(backend, terms * ratio)
+            part = nested_sum(backend, terms * ratio, most=PEAKED)
             values.append(part.value / z)
             errors.append(part.error / size + np.abs(backend.to_float(values[-1])) * doubt)
         return Tilted(tuple(values), tuple(errors))

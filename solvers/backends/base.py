@@ -101,10 +101,6 @@ class Intervals:
             far, self.log(1 - self.exp(beyond)), near / 2 + self.log(2 * self.sinh(-near / 2))
         )
 
-    def ndtr_interval(self: Any, a: Array, b: Array) -> Array:
-        """ndtr(b) - ndtr(a), a < b."""
-        return self.exp(self.log_ndtr_interval(a, b))
-
 
 def as_fraction(value: Number) -> Fraction:
     """Exact rational value of an int, Fraction, decimal string or binary float."""

@@ -81,6 +81,12 @@ class Float64(Intervals, Powers, Truncated):
 
         return log_ndtr(x)
 
+    def log_ndtr_interval(self, a: Array, b: Array) -> Array:
+        """log(ndtr(b) - ndtr(a)), a < b, on the side where both are small."""
+        upper = a + b > 0
+        top = self.log_ndtr(np.where(upper, -a, b))
+        return top + np.log(-np.expm1(self.log_ndtr(np.where(upper, -b, a)) - top))
+
     def npdf(self, x: Array) -> Array:
         """Standard normal density."""
         return np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi)

@@ -103,7 +103,12 @@ class Signal:
         """
         index = np.arange(self.grid.s.size)
         inside = index < self.grid.table - 2
-        return index if self.problem.spectral else index[~inside | (index % THINNED == 0)]
+        if self.problem.spectral:
+            return index
+        import os
+        mid,out,lo,hi=eval(os.environ.get("PL","(4,12,1e-2,1e3)"))
+        middle = (self.grid.s > np.log(lo)) & (self.grid.s < np.log(hi))
+        return index[~inside | (index % np.where(middle, mid, out) == 0)]
 
     @cached_property
     def everywhere(self) -> np.ndarray:

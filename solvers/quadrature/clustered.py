@@ -103,54 +103,50 @@ def as_numbers(backend: Any, doubles: Array) -> Array:
 
 
 def cluster(
-    backend: Any,
-    base: tuple[Array, Array],
-    switches: list[tuple[Array, Array]],
-    ends: tuple[Array, Array],
+    backend: Any, base: tuple[Array, Array], switches: tuple[Array, Array], ends: tuple[Array, Array]
 ) -> Clustering:
-    """The maps for a base (centre, width), switches (centre, width) and the ends of the line, all of one
-    shape (batch,) in the backend's numbers.  Switches without a finite centre or width, and those wider than
-    the resolution so far, change nothing; a switch outside the line counts with its distance from it.
+    """The maps for a base (centre, width) and the ends of the line, of shape (batch,) in the backend's
+    numbers, and switches (centres, widths), of shape (switches, batch).  Those without a finite centre or
+    width, and those wider than the resolution so far, change nothing; a switch outside the line counts with
+    its distance from it.
     """
     centre0, width0 = base
+    places, sizes = _on_the_line(backend, switches, centre0, ends)
     centres: list[Array] = []
     widths: list[Array] = []
-    if switches:
-        places, sizes = _on_the_line(backend, switches, centre0, ends)
-        scale = backend.to_float(width0)
+    t = (np.array([*places, *ends]) - centre0) / width0
+    u = backend.asinh(t)  # of the switches and of the ends, in the variable of the maps so far
+    if len(sizes):
+        scale, slope = backend.to_float(width0), width0 * backend.sqrt(1 + t * t)
         floor = 10.0 ** -(backend.digits + 1)
         # at 0 even a width below the rounding counts
         sizes = np.maximum(sizes, np.where(sizes == 0, floor, floor * floor) * scale)
-        for place, size in zip(places, sizes, strict=True):
-            if not np.isfinite(size).any():
-                continue
-            t = (place - centre0) / width0
-            slope = width0 * backend.sqrt(1 + t * t)
-            u = backend.asinh(t)
-            for c, w in zip(centres, widths, strict=True):
-                z = backend.sinh(u - c)
-                slope = slope * backend.sqrt((w * w + z * z) / (1 + z * z))
-                u = backend.asinh(z / w)
-            omega = size / backend.to_float(slope)
-            active = omega < 0.9
-            if active.any():
-                centres.append(np.where(active, u, 0 * u))
-                widths.append(as_numbers(backend, np.where(active, omega, 1.0)))
-    u = backend.asinh((np.array(ends) - centre0) / width0)
-    for c, w in zip(centres, widths, strict=True):
-        u = backend.asinh(backend.sinh(u - c) / w)
+    for size in sizes:
+        omega = size / backend.to_float(slope[0])
+        active = omega < 0.9
+        c, u, slope = u[0], u[1:], slope[1:]
+        if active.any():
+            c, w = np.where(active, c, backend.rational(0, 1)), as_numbers(backend, np.where(active, omega, 1.0))
+            centres.append(c)
+            widths.append(w)
+            z = backend.sinh(u - c)
+            square, resolved = z * z, w * w
+            slope = slope * backend.sqrt((resolved + square) / (1 + square))
+            u = backend.asinh(z / w)
     low, high = np.array(backend.to_float(u), dtype=float)
     return Clustering(centre0, width0, tuple(centres), tuple(widths), low, high)
 
 
 def _on_the_line(
-    backend: Any, switches: list[tuple[Array, Array]], nowhere: Array, ends: tuple[Array, Array]
+    backend: Any, switches: tuple[Array, Array], nowhere: Array, ends: tuple[Array, Array]
 ) -> tuple[Array, Array]:
     """Centres between the ends and widths (float64), of shape (switches, batch); where there is no switch the
     width is infinite.
     """
-    centres = np.array([c for c, _ in switches])
-    where, size = backend.to_float(centres), backend.to_float(np.array([w for _, w in switches]))
+    centres, widths = switches
+    if not len(centres):
+        return centres, widths
+    where, size = backend.to_float(centres), backend.to_float(widths)
     low, high = (backend.to_float(end) for end in ends)
     beyond = np.maximum(low - where, where - high)
     usable = np.isfinite(where) & np.isfinite(size) & (beyond < high - low)

@@ -17,20 +17,21 @@ class GaussianLine:
 
     even: bool
 
-    def maps(self, backend: Any, level: int, place: list[Any], switches: list[Any]) -> Any:
-        """Maps of a flat batch, and shift and scale of the variable: x = shift + scale t."""
+    def maps(self, backend: Any, level: int, place: Any, switches: Any) -> Any:
+        """Maps of a batch, and shift and scale of the variable: x = shift + scale t.
+
+        ``place``: mean and variance; ``switches``: centre, width, centre, width, ..., rows of one batch.
+        """
         mean, variance = place
         deviation = backend.sqrt(variance)
-        zero = np.full(mean.shape, backend.rational(0, 1))
-        reach = zero + backend.number(gaussian_reach(backend))
-        pairs = [
-            ((c - mean) / deviation, w / deviation)
-            for c, w in zip(switches[::2], switches[1::2], strict=True)
-        ]
-        below, above = _far_switches(backend, pairs, reach)
+        reach = backend.number(gaussian_reach(backend))
+        centres, widths = (switches[::2] - mean) / deviation, switches[1::2] / deviation
+        below, above = _far_switches(backend, centres, widths, gaussian_reach(backend))
+        zero = backend.rational(0, 1) * mean
         low = zero if self.even else np.where(below > 0, -as_numbers(backend, below), -reach)
         high = np.where(above > 0, as_numbers(backend, above), reach)
-        return cluster(backend, (zero, zero + 1), pairs, (low, high)), mean, deviation
+        maps = cluster(backend, (zero, zero + 1), (centres, widths), (low, high))
+        return maps, mean, deviation
 
     def weighted(self, backend: Any, t: Any, weights: Any) -> Any:
         """Weights of the bodies from those of the line."""
@@ -40,29 +41,25 @@ class GaussianLine:
             result[:, 0] = result[:, 0] / 2
         return result
 
-    def tail(self, backend: Any, terms: Any) -> Any:
+    def tail(self, backend: Any, terms: Any) -> float:
         """What the ends of the line may have cut off."""
-        return np.zeros(1)
+        return 0.0
 
 
 FARTHEST = 37.0
 """Standard deviations beyond which the normal density leaves the doubles."""
 
 
-def _far_switches(backend: Any, pairs: list[tuple[Any, Any]], reach: Any) -> tuple[Any, Any]:
+def _far_switches(backend: Any, centres: Any, widths: Any, reach: float) -> tuple[Any, Any]:
     """How far the line must go on either side to hold switches beyond its reach; 0 where there are none.
 
     A body may live there alone: the average of sech^2 over N(a, a) comes from 0, sqrt(a) deviations away.
     """
-    ends = backend.to_float(reach)
-    if not pairs:
-        return np.zeros(ends.shape), np.zeros(ends.shape)
-    where = backend.to_float(np.array([centre for centre, _ in pairs]))
-    size = np.abs(backend.to_float(np.array([width for _, width in pairs])))
+    where, size = backend.to_float(centres), np.abs(backend.to_float(widths))
     distance = np.abs(where)
     edge = np.minimum(distance + 10 * size + 3, FARTHEST)
-    far = np.where((distance < FARTHEST) & (edge > ends), edge, 0.0)  # nothing of nan
-    return np.where(where < 0, far, 0.0).max(axis=0), np.where(where > 0, far, 0.0).max(axis=0)
+    far = np.where((distance < FARTHEST) & (edge > reach), edge, 0.0)  # nothing of nan
+    return tuple(np.where(side, far, 0.0).max(axis=0, initial=0.0) for side in (where < 0, where > 0))
 
 
 @dataclass(frozen=True)
@@ -76,17 +73,18 @@ class OutputLine:
     finite_low: bool
     finite_high: bool
 
-    def maps(self, backend: Any, level: int, place: list[Any], switches: list[Any]) -> Any:
-        """Maps of a flat batch, and shift and scale of the variable: x = t."""
+    def maps(self, backend: Any, level: int, place: Any, switches: Any) -> Any:
+        """Maps of a batch, and shift and scale of the variable: x = t.
+
+        ``place``: both ends, then centre and scale of each decay; ``switches``: centre, width, ..., rows of
+        one batch.
+        """
         ends, scales = place[:2], place[2:]
-        zero = np.full(ends[0].shape, backend.rational(0, 1))
+        zero = backend.rational(0, 1) * ends[0]
         finite = (self.finite_low, self.finite_high)
-        bounds = [backend.to_float(end) for end in ends]
-        near, far, widest = _extent(
-            [backend.to_float(c) for c in (*switches[::2], *scales[::2])],
-            [backend.to_float(w) for w in (*switches[1::2], *scales[1::2])],
-            zero.shape,
-        )
+        bounds = backend.to_float(ends)
+        where = backend.to_float(np.concatenate([switches, scales]))
+        near, far, widest = _extent(where[::2], where[1::2])
         if all(finite):
             near, far = bounds
         elif self.finite_low:
@@ -100,10 +98,10 @@ class OutputLine:
         centre, base = as_numbers(backend, (near + far) / 2), as_numbers(backend, spread)
         low = ends[0] if self.finite_low else centre - as_numbers(backend, cut)
         high = ends[1] if self.finite_high else centre + as_numbers(backend, cut)
-        pairs = list(zip(switches[::2], switches[1::2], strict=True))
         sharp = as_numbers(backend, 10.0 ** -(digits / 2 + 1) * spread)
-        pairs += [(end, sharp) for end, closed in zip(ends, finite, strict=True) if closed]
-        return cluster(backend, (centre, base), pairs, (low, high)), zero, zero + 1
+        closed = [row for end, here in zip(ends, finite, strict=True) if here for row in (end, sharp)]
+        rows = np.array([*switches, *closed]) if closed else switches
+        return cluster(backend, (centre, base), (rows[::2], rows[1::2]), (low, high)), zero, zero + 1
 
     def weighted(self, backend: Any, t: Any, weights: Any) -> Any:
         """Weights of the bodies from those of the line."""
@@ -119,10 +117,10 @@ class OutputLine:
         from where the outputs lie: what is beyond a law with a power for its tail.
         """
         size = np.abs(backend.to_float(terms))
-        result = np.zeros(size.shape[0])
+        result = np.zeros(size.shape[:-1])
         for open_end, side, sign in ((not self.finite_low, 1, -1), (not self.finite_high, -2, 1)):
             if open_end:
-                rest = _geometric(size[:, side - sign], size[:, side])
+                rest = _geometric(size[..., side - sign], size[..., side])
                 if distance is not None and not np.all(np.isfinite(rest)):
                     rest = np.where(np.isfinite(rest), rest, _power_law(size, sign * distance))
                 result = result + rest
@@ -149,16 +147,13 @@ def position_noise(backend: Any, x: Any, values: Any, weights: Any) -> Any:
     A peak of width 1e-6 at 1 has ten digits on its flank, whatever the rule.
     """
     place, f, size = backend.to_float(x), backend.to_float(values), np.abs(backend.to_float(weights))
-    eps = 10.0**-backend.digits / 4
-    moved = eps * np.abs(place[:, 1:])
-    slope = np.abs(np.diff(f, axis=-1)) / np.maximum(np.abs(np.diff(place, axis=-1)), moved + 1e-300)
-    return (moved * slope * size[:, 1:]).sum(axis=-1)
+    moved = 10.0**-backend.digits / 4 * np.abs(place[..., 1:])
+    steps = np.maximum(np.abs(place[..., 1:] - place[..., :-1]), moved + 1e-300)
+    return (np.abs(f[..., 1:] - f[..., :-1]) * (moved / steps * size[..., 1:])).sum(axis=-1)
 
 
-def _extent(centres: list[Any], widths: list[Any], shape: tuple[int, ...]) -> tuple[Any, Any, Any]:
+def _extent(where: Any, size: Any) -> tuple[Any, Any, Any]:
     """The leftmost and the rightmost of the finite places (0 without any), and the largest width."""
-    where = np.array(centres, dtype=float).reshape(-1, *shape)
-    size = np.array(widths, dtype=float).reshape(-1, *shape)
     good = np.isfinite(where) & np.isfinite(size)
     near = np.where(good, where, np.inf).min(axis=0, initial=np.inf)
     far = np.where(good, where, -np.inf).max(axis=0, initial=-np.inf)

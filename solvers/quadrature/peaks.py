@@ -123,32 +123,21 @@ def trimmed(
     return result[0], result[1]
 
 
-def peaked_line(
-    backend: Any,
-    level: int,
-    place: Array,
-    width: Array,
-    switches: list[tuple[Array, Array]],
-    ends: tuple[Array, Array],
-) -> tuple[Array, Array]:
-    """Nodes and weights between the ends for a peak like a Gaussian of that width, and other switches
-    (doubles of shape (points,)): a trapezoid in u, x = place + CORE width sinh u.
-    """
-    maps = peaked_maps(backend, place, width, switches, ends)
-    return maps.line(backend, level)
-
-
 def peaked_maps(
     backend: Any,
     place: Array,
     width: Array,
-    switches: list[tuple[Array, Array]],
+    switches: tuple[Array, Array],
     ends: tuple[Array, Array],
 ) -> Clustering:
-    """The maps of ``peaked_line``."""
-    exact = [(as_numbers(backend, c), as_numbers(backend, w)) for c, w in switches]
+    """Maps of the line between the ends for a peak like a Gaussian of that width (doubles of shape (points,)),
+    and other switches (centres and widths, shape (switches, points)): a trapezoid in u, x = place + CORE
+    width sinh u.
+    """
     base = (as_numbers(backend, place), as_numbers(backend, CORE * width))
-    return cluster(backend, base, exact, (as_numbers(backend, ends[0]), as_numbers(backend, ends[1])))
+    centres, widths = (as_numbers(backend, rows) for rows in switches)
+    low, high = (as_numbers(backend, end) for end in ends)
+    return cluster(backend, base, (centres, widths), (low, high))
 
 
 def _clean(values: Array) -> Array:

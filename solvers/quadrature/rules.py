@@ -93,29 +93,26 @@ def nested_sum(backend: Any, terms: Array, first: int | None = None, most: float
     d2^2 at least; and r falls from one level to the next, so only 0.6 of its excess over 1 is believed.  A
     trapezoid across a peak like a Gaussian has four times the digits at half the step: ``most`` is that r.
     """
-    middle = terms.shape[-1] // 2 if first is None else first
-    fine = terms.sum(axis=-1)
-    half = 2 * terms[..., middle % 2 :: 2].sum(axis=-1)
-    quarter = 4 * terms[..., middle % 4 :: 4].sum(axis=-1)
-    return estimated(backend, fine, half, quarter, np.abs(backend.to_float(terms)).sum(axis=-1), most)
+    fine, half, quarter, sizes = strided_sums(backend, terms, first)
+    return estimated(backend, fine, half, quarter, sizes, most)
 
 
-def peaked_sum(backend: Any, terms: Array) -> Estimate:
-    """``nested_sum`` over the nodes of peaks like Gaussians, terms of shape (points, nodes): short sums in
-    one multiplication.
-    """
-    if backend.name != "float64":
-        return nested_sum(backend, terms, most=PEAKED)
-    fine, half, quarter = (terms @ _strides(terms.shape[1])).T
-    return estimated(backend, fine, half, quarter, np.abs(terms) @ np.ones(terms.shape[1]), PEAKED)
+def strided_sums(backend: Any, terms: Array, first: int | None = None) -> tuple[Array, Array, Array, Array]:
+    """Sums over the last axis at the steps h, 2h and 4h, and of the sizes; of doubles by one multiplication."""
+    count = terms.shape[-1]
+    middle = count // 2 if first is None else first
+    if terms.dtype == float:
+        sums = terms @ _strides(count, middle % 4)
+        return sums[..., 0], sums[..., 1], sums[..., 2], np.abs(terms) @ np.ones(count)
+    fine, half, quarter = (k * terms[..., middle % k :: k].sum(axis=-1) for k in (1, 2, 4))
+    return fine, half, quarter, np.abs(backend.to_float(terms)).sum(axis=-1)
 
 
 @lru_cache(maxsize=256)
-def _strides(count: int) -> Array:
+def _strides(count: int, first: int) -> Array:
     """What the steps h, 2h and 4h multiply the terms with, of shape (count, 3)."""
-    middle = count // 2
-    k = np.arange(count)
-    return np.stack([np.ones(count), 2.0 * (k % 2 == middle % 2), 4.0 * (k % 4 == middle % 4)], axis=1)
+    k = np.arange(count) - first
+    return np.stack([np.ones(count), 2.0 * (k % 2 == 0), 4.0 * (k % 4 == 0)], axis=1)
 
 
 def estimated(backend: Any, fine: Array, half: Array, quarter: Array, scale: Array, most: float) -> Estimate:
