@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from replica.lowering.observed import Observed, constant
+from replica.lowering.observed import Observed, recovered_entropy
 from replica.lowering.problem import pair_problem
 from replica.parameters import validate, with_given
 from replica.sweeping import second_moment, solve_one, start_named, sweep
@@ -99,7 +99,7 @@ def _solve_pair(model: Any, exact: Mapping[str, Fraction], start: str, digits: i
         return solution
     recovered = solution.outcome is Outcome.PERFECT_RECOVERY
     if recovered:
-        solution = replace(solution, free_entropy=constant(model.recovered_entropy(canonical), digits))
+        solution = replace(solution, free_entropy=recovered_entropy(model, canonical, digits))
     values = Observed(model, canonical, solution.values, solution.free_entropy, digits, recovered)
     return replace(solution, values=values)
 

@@ -32,6 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import sympy as sp
@@ -205,6 +206,7 @@ def training_error(channel: Any, shared: sp.Expr, variance: sp.Expr) -> sp.Expr 
     return average.subs(V, variance)
 
 
+@lru_cache(maxsize=256)
 def discrete_entropy(prior: Any) -> sp.Expr:
     """-sum p log p over the atoms of a coordinate."""
     weights: dict[sp.Expr, sp.Expr] = {}

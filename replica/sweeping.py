@@ -12,6 +12,7 @@ import numpy as np
 
 from replica.ansatz import FullRSB
 from replica.checkpoint import Checkpoint, Row, key_of
+from replica.lowering.observed import recovered_entropy
 from replica.lowering.observed_points import observed_at
 from replica.lowering.problem import pair_problem
 from replica.parameters import check_names, parse_number, unknown, validate, with_given
@@ -214,7 +215,7 @@ def solve_group(
     output = {name: np.array([float(p[name]) for p in points]) for name in problem.output_parameters}
     recovered = np.array([model.recovers(p) for p in points])
     pairs = zip(points, recovered, strict=True)
-    entropies = np.array([float(model.recovered_entropy(p)) if yes else np.inf for p, yes in pairs])
+    entropies = np.array([recovered_entropy(model, p) if yes else np.inf for p, yes in pairs])
     return solve_points(
         problem,
         signal,

@@ -25,10 +25,10 @@ prior                    law of a coordinate                                    
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Any, ClassVar, NamedTuple
 
 import sympy as sp
@@ -212,8 +212,9 @@ class MixturePrior(Prior):
 
     def dimension(self, values: Mapping[str, Fraction]) -> Fraction:
         """The weight of the components that are no point masses."""
-        at = {rho: sp.Rational(values["rho"].numerator, values["rho"].denominator)} if "rho" in values else {}
-        total = sp.Add(*(c.weight for c in self.components() if c.variance != 0)).subs(at)
+        total = _continuous_weight(self)
+        if not total.is_Rational:
+            total = total.subs(rho, sp.Rational(values["rho"].numerator, values["rho"].denominator))
         return Fraction(int(total.p), int(total.q))
 
     def sample(self, size: int, rng: Any, **parameters: float) -> Any:
@@ -226,6 +227,11 @@ class MixturePrior(Prior):
         )
         chosen = rng.choice(len(weights), size=size, p=weights / weights.sum())
         return means[chosen] + np.sqrt(variances[chosen]) * rng.standard_normal(size)
+
+
+@lru_cache(maxsize=256)
+def _continuous_weight(prior: MixturePrior) -> Any:
+    return sp.Add(*(c.weight for c in prior.components() if c.variance != 0))
 
 
 ZERO, HALF, ONE = sp.S.Zero, sp.Rational(1, 2), sp.S.One
@@ -388,15 +394,8 @@ class Laplace(Prior):
         return sp.Add(*(scale * term for term in sp.Add.make_args(sp.expand_mul(average))))
 
     def observed(self, body: sp.Expr) -> sp.Expr:
-        """An integral over the density of B, term by term."""
-        noise = -sp.log(2 * sp.pi * A) / 2 - B**2 / (2 * A)
-        density = sp.Add(
-            *(
-                sp.exp(sp.expand(stable_log(term) + noise, log=False))
-                for term in sp.Add.make_args(self.partition())
-            )
-        )
-        return self._over_outputs(density * body)
+        """An integral over the density of B."""
+        return self._over_outputs(self._law(self._sides()) * body)
 
     def log_partition(self) -> sp.Expr:
         """Side by side: where A is small log Phi and what is beside it are of order 1/A, their sum is not."""
@@ -405,10 +404,18 @@ class Laplace(Prior):
 
     def lost_information(self) -> sp.Expr:
         """E log(Z_in exp(-B^2/(2 A))) + 1/2 = E log Z_in - A E x^2/2, since E B^2 = A + A^2 E x^2."""
-        sides = [_shifted(stable_log(term) - B**2 / (2 * A)) for term in sp.Add.make_args(self.partition())]
-        logarithm = reduce(logaddexp, sides)
-        density = sp.Add(*(sp.exp(side - sp.log(2 * sp.pi * A) / 2) for side in sides))
-        return self._over_outputs(density * logarithm) + HALF
+        sides = self._sides()
+        return self._over_outputs(self._law(sides) * reduce(logaddexp, sides)) + HALF
+
+    def _sides(self) -> list[sp.Expr]:
+        """Logarithms of the parts of Z_in exp(-B^2/(2 A)) that x > 0 and x < 0 have, as one function each."""
+        terms = sp.Add.make_args(self.partition())
+        return [_shifted(stable_log(term) - B**2 / (2 * A)) for term in terms]
+
+    @staticmethod
+    def _law(sides: Sequence[sp.Expr]) -> sp.Expr:
+        """The density of B."""
+        return sp.Add(*(sp.exp(side - sp.log(2 * sp.pi * A) / 2) for side in sides))
 
     def _over_outputs(self, integrand: sp.Expr) -> sp.Expr:
         """The integral over B, in units of its standard deviation."""

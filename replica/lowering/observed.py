@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from replica.lowering.printer import compile_kernel
 from replica.lowering.program import Program, lower
 from replica.observables import PHI, Decision, Observable
 from replica.symbols import omega, q, q_hat
@@ -137,6 +138,22 @@ def constant(expression: Any, digits: int) -> Any:
     target = MP(max(digits, FLOAT_DIGITS))
     value = target.number(Fraction(str(sp.N(expression, target.digits + 10))))
     return float(value) if digits <= FLOAT_DIGITS else value
+
+
+def recovered_entropy(model: Any, values: Mapping[str, Fraction], digits: int = FLOAT_DIGITS) -> Any:
+    """Phi at perfect recovery, a float or an mpmath number."""
+    stated = model.recovered_entropy(values)
+    if stated is sp.oo:
+        return float("inf")
+    point = {s: values[p.name] for p, s in model.parameter_symbols()}
+    if digits > FLOAT_DIGITS:
+        return constant(stated.xreplace({s: sp.Rational(str(x)) for s, x in point.items()}), digits)
+    return float(_kernel(stated, tuple(point))(_DOUBLES, *map(float, point.values()))[0])
+
+
+@lru_cache(maxsize=256)
+def _kernel(stated: sp.Expr, symbols: tuple[sp.Symbol, ...]) -> Any:
+    return compile_kernel([stated], symbols)
 
 
 Point = Mapping[sp.Symbol, Any]

@@ -81,10 +81,11 @@ class _Source(Printer):
 
     def _print_Add(self, expr: sp.Add) -> str:
         """Differences as such: a factor of -1 would be one more operation on all nodes."""
-        signed = [(term, _is_minus(term)) for term in expr.args]
-        signed.sort(key=lambda pair: pair[1])  # what is added comes first
+        terms = list(expr.args)
+        if _is_minus(terms[0]) and not _is_minus(terms[1]):
+            terms[:2] = terms[1], terms[0]  # b - a for -a + b
         text = "".join(
-            f" - {self._print(-term)}" if minus else f" + {self._print(term)}" for term, minus in signed
+            f" - {self._print(-term)}" if _is_minus(term) else f" + {self._print(term)}" for term in terms
         )
         return f"({text.removeprefix(' + ').lstrip()})"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -80,8 +81,8 @@ class _LineBlock:
         return 1 + self.bodies.depth
 
     def run(self, backend: Any, level: int, arguments: Sequence[Any]) -> Values:
-        batch = np.broadcast_shapes(*map(np.shape, arguments))
-        flat = [_flatten(backend, a, batch) for a in arguments]
+        batch = _batch(arguments)
+        flat = [_flatten(a, batch) for a in arguments]
         size = math.prod(batch)
         placed, switches = (p.run(backend, level, flat) for p in (self.parameters, self.switches))
         maps, shift, scale = self.geometry.maps(
@@ -105,12 +106,12 @@ class _LineBlock:
         each element with as many nodes as the last of its piece.
         """
         order = np.argsort(sizes, kind="stable")
-        ordered = sizes[order].tolist()
+        ordered, nested = sizes[order].tolist(), self.depth > 1
         cuts, start, padding = [], 0, 0
         for k in range(1, len(ordered)):
             padding += (k - start) * (ordered[k] - ordered[k - 1])
             # each node may cost an average
-            unlike = ordered[k] > ALIKE * ordered[start] if self.depth > 1 else padding > PADDING
+            unlike = ordered[k] > ALIKE * ordered[start] if nested else padding > PADDING
             if unlike or (k + 1 - start) * ordered[k] > NODES:
                 cuts.append(k)
                 start, padding = k, 0
@@ -217,7 +218,7 @@ class Program:
     kernel: Kernel
     sensitivity: Kernel  # -> d(value)/d(average), average by average, value by value
 
-    @property
+    @cached_property
     def depth(self) -> int:
         """How many averages are nested: nodes per point grow with this power."""
         return max((block.depth for block in self.blocks), default=0)
@@ -231,7 +232,7 @@ class Program:
 
     def run(self, backend: Any, level: int, arguments: Sequence[Any]) -> Values:
         """Values and quadrature error; the caller has entered ``backend.context()``."""
-        shape = np.broadcast_shapes(*map(np.shape, arguments))
+        shape = _batch(arguments)
         if not self.blocks:
             return Values(self.kernel(backend, *arguments), np.zeros(shape))
         placeholders: list[Any] = []
@@ -281,18 +282,26 @@ def _spread(values: Any, shape: tuple[int, ...]) -> Any:
     return np.broadcast_to(values, np.broadcast_shapes(np.shape(values), shape))
 
 
-def _flatten(backend: Any, value: Any, batch: tuple[int, ...]) -> Any:
-    """A scalar, or an array of shape (size of the batch,)."""
-    if np.size(value) == 1:
-        return np.asarray(value).reshape(())[()] if isinstance(value, np.ndarray) else value
-    return np.broadcast_to(value, batch).reshape(-1)
+def _batch(arguments: Sequence[Any]) -> tuple[int, ...]:
+    """The shape of what arrays and numbers broadcast to."""
+    shapes = {getattr(a, "shape", ()) for a in arguments} - {()}
+    return np.broadcast_shapes(*shapes) if len(shapes) > 1 else next(iter(shapes), ())
+
+
+def _flatten(value: Any, batch: tuple[int, ...]) -> Any:
+    """A number, or an array of shape (size of the batch,)."""
+    if not isinstance(value, np.ndarray):
+        return value
+    if value.size == 1:
+        return value.reshape(())[()]
+    return (value if value.shape == batch else np.broadcast_to(value, batch)).reshape(-1)
 
 
 def _rows(backend: Any, values: Sequence[Any], shape: tuple[int, ...]) -> Any:
     """Values in one array, each of them spread over that shape."""
     kind = object
     if backend.name == "float64":
-        kind = complex if any(getattr(v, "dtype", float) == complex for v in values) else float
+        kind = complex if any(np.iscomplexobj(v) for v in values) else float
     rows = np.empty((len(values), *shape), dtype=kind)
     for row, value in zip(rows, values, strict=True):
         row[...] = value

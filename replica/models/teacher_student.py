@@ -157,21 +157,17 @@ class TeacherStudent:
     def observables_at_recovery(self, values: Mapping[str, Fraction]) -> dict[str, Observable]:
         """The same at perfect recovery, which is without noise: every output is known; constants."""
         discrete = self.prior.dimension(values) == 0
-        information = self._entropy_of_atoms(values) if discrete else sp.oo
+        at: Any = {s: sp.Rational(str(values[p.name])) for p, s in self.parameter_symbols()}
+        information = discrete_entropy(self.prior).xreplace(at) if discrete else sp.oo
         errors = dict.fromkeys(("generalisation_error", "gibbs_error", "field_mmse"), sp.S.Zero)
         return {**errors, "mutual_information": information}
 
     def recovered_entropy(self, values: Mapping[str, Fraction]) -> sp.Expr:
-        """Phi at perfect recovery: the log-probability of the signal where that and the outputs are
-        discrete, -H; else infinite, that of a density.
+        """Phi at perfect recovery in the control parameters: the log-probability of the signal where that and
+        the outputs are discrete, -H; else infinite, that of a density.
         """
         discrete = self.prior.dimension(values) == 0 and self.channel.exact_share(values) == 0
-        return -self._entropy_of_atoms(values) if discrete else sp.oo
-
-    def _entropy_of_atoms(self, values: Mapping[str, Fraction]) -> sp.Expr:
-        at: Any = {s: sp.Rational(str(values[p.name])) for p, s in self.parameter_symbols()}
-        entropy: Any = discrete_entropy(self.prior)
-        return entropy.xreplace(at)
+        return -discrete_entropy(self.prior) if discrete else sp.oo
 
     def recovery_threshold(self, values: Mapping[str, Fraction]) -> Fraction:
         """Alpha above which noiseless real outputs can determine the signal: its information dimension."""

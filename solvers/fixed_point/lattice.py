@@ -115,19 +115,22 @@ def _at_ends(
     problem: PairProblem, error_at_zero: float, output: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
     """q_hat of each point at the largest v and, roughly, at two small v; also at two smaller ones where that
-    is cheap.  The small ones take many more nodes, hence the two batches.
+    is cheap.
     """
     every = (LEVELS.start, problem.finest)
-    at_zero = _at(problem, output, (error_at_zero,), ROUGH, every)[0]
+    if problem.nested:
+        at_zero = _at(problem, output, (error_at_zero,), ROUGH, every)[0]
+        small = _at(problem, output, SMALL[:2], ROUGH, ROUGH_LEVELS)
+    else:  # the small ones, of many nodes, are taken at the first level
+        tolerances = (ROUGH, *(np.inf for _ in SMALL))
+        levels = (ROUGH_LEVELS[0], problem.finest)
+        at_zero, *small = _at(problem, output, (error_at_zero, *SMALL), tolerances, levels)
     if np.any(np.isnan(at_zero)):  # 0/0 where q = 0, as for a Laplace law: continued from beside
         beside = tuple(error_at_zero * (1 - k * BESIDE) for k in (1, 2))
         near, far = _at(problem, output, beside, BESIDE, every)
         line = 2 * near - far
         line = np.where(np.abs(line) < STRAIGHT * np.abs(near), 0.0, line)
         at_zero = np.where(np.isnan(at_zero), line, at_zero)
-    if problem.nested:
-        return at_zero, _at(problem, output, SMALL[:2], ROUGH, ROUGH_LEVELS), []
-    small = _at(problem, output, SMALL, np.inf, ROUGH_LEVELS)
     return at_zero, small[:2], small[2:]
 
 
@@ -135,11 +138,12 @@ def _at(
     problem: PairProblem,
     output: Mapping[str, np.ndarray],
     errors: tuple[float, ...],
-    tolerance: float,
+    tolerances: float | tuple[float, ...],
     levels: tuple[int, int],
 ) -> list[np.ndarray]:
-    """q_hat of each point at some v, to the tolerance or to 1e-13."""
+    """q_hat of each point at some v, to the tolerance (of each v, or of all) or to 1e-13."""
     points = len(next(iter(output.values())))
+    allowed = np.repeat(np.broadcast_to(tolerances, len(errors)), points)
     rest, factor = without_factor(problem, {n: np.tile(a, len(errors)) for n, a in output.items()})
     v = np.repeat(errors, points)
 
@@ -147,7 +151,7 @@ def _at(
         some = {name: values[new] for name, values in rest.items()}
         floor = SILENT / ROUGH
         return (
-            evaluate_levels(problem.output, BACKEND, v[new], some, tolerance, floor, levels).result.value,
+            evaluate_levels(problem.output, BACKEND, v[new], some, allowed[new], floor, levels).result.value,
         )
 
     keys = list(zip(v.tolist(), *(values.tolist() for values in rest.values()), strict=True))

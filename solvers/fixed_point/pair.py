@@ -10,7 +10,7 @@ where the exact parameters are given.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from solvers.fixed_point.halves import BACKEND, SignalHalf
 from solvers.fixed_point.lattice import grid_of
 from solvers.fixed_point.polish import POLISH_DIGITS, beyond, polished
-from solvers.fixed_point.roots import Root, end_root, newton, nothing, roots_at
+from solvers.fixed_point.roots import Root, newton, nothing, recovery, roots_at
 from solvers.fixed_point.table import brackets_of, residual_table, tabulated, unresolved
 from solvers.problem import PairProblem
 from solvers.solution import Outcome
@@ -68,7 +68,9 @@ def solve_points(
     table = residual_table(signal_table, output, recovered)
     brackets = brackets_of(grid.s, table)
     landing = newton(problem, half, output, brackets, grid.saturated, tolerance)
-    found = roots_at(problem, half, output, brackets.point, grid.saturated, landing)
+    # where the outputs of an uninformative v say nothing, q_hat = 0 is a solution
+    silent = np.flatnonzero(grid.at_zero == 0)
+    found, at_zero = roots_at(problem, half, output, brackets.point, grid.saturated, landing, silent)
     results = []
     for p in range(points):
         mine = [r for r, owner in zip(found, brackets.point, strict=True) if owner == p]
@@ -81,20 +83,15 @@ def solve_points(
             mine.append(nothing(Outcome.THRESHOLD))
         genuine = [r for r in mine if r.outcome.converged]
         stable = [r for r in genuine if not r.slope >= 1]
-        # the ends of the interval: q_hat = 0 when the outputs of an uninformative v say nothing, and
-        # infinity without noise
-        if grid.at_zero[p] == 0:
-            silent = end_root(problem, half, output, p, Outcome.UNINFORMATIVE)
-            genuine.insert(0, silent)
+        if p in at_zero:
+            genuine.insert(0, at_zero[p])
             signs = table.f[p][table.believed[p]]
             if not signs.size or signs[0] < 0:
-                stable.insert(0, silent)
-        if recovered[p]:
-            recovery = end_root(problem, half, output, p, Outcome.PERFECT_RECOVERY)
-            if recovered_entropy is not None:
-                recovery = replace(recovery, free_entropy=float(recovered_entropy[p]))
-            genuine.append(recovery)
-            stable.append(recovery)
+                stable.insert(0, at_zero[p])
+        if recovered[p]:  # without noise
+            end = recovery() if recovered_entropy is None else recovery(float(recovered_entropy[p]))
+            genuine.append(end)
+            stable.append(end)
         failed = [r for r in mine if not r.outcome.converged]
         # an unstable q_hat = 0 beside nothing else is where iteration starts, not where it ends
         others = [r for r in genuine if r.outcome is not Outcome.UNINFORMATIVE]

@@ -89,11 +89,11 @@ def newton(
     points together.  A point leaves at a residual of 1e-12, or when its last step was at rounding and did
     not make f smaller: where the slope is inexact, a small step is not yet the last.
 
-    One average costs little more at the level where a double has its digits than at a lower one; nested
-    averages begin low, and at less than the tolerance.
+    One average costs little more at the level where a double has its digits than at a lower one, as that over
+    the signal does; nested averages begin low, and at less than the tolerance.
     """
-    cheap = not (problem.spectral or problem.nested)
-    levels = (TYPICAL, TYPICAL) if cheap else (LEVELS.start, LEVELS.start + problem.nested)
+    first = LEVELS.start if problem.spectral else TYPICAL
+    levels = (first, LEVELS.start + 1 if problem.nested else first)
     s, lower, upper = brackets.guess.copy(), brackets.lower.copy(), brackets.upper.copy()
     at, curvature = s.copy(), brackets.curvature.copy()
     rows = np.full((8, s.size), np.nan)
@@ -152,19 +152,32 @@ def roots_at(
     point: np.ndarray,
     saturated: np.ndarray,
     landing: Landing,
-) -> list[Root]:
-    """The solutions: residual, errors and free entropy of each; a v that is no double is 0."""
+    silent: np.ndarray,
+) -> tuple[list[Root], dict[int, Root]]:
+    """The solutions: residual, errors and free entropy of each; a v that is no double is 0.  And the solution
+    q_hat = 0 of the points ``silent``.
+    """
     s, (f, gain, inner, outer) = landing.s, landing.last
-    if s.size == 0:
-        return []
-    mine = {name: values[point] for name, values in output.items()}
     last = np.nan_to_num(f / (gain - 1))  # a last correction, smaller than what was just measured
     q_hat = np.exp(s - last)
     v = inner.value - inner.slope * q_hat * last
-    both = {**{name: np.full(s.size, value) for name, value in half.parameters.items()}, **mine}
     there = seen(problem, v, saturated[point])
-    entropy = _batch_entropy(problem, q_hat, there, both, min(landing.levels))
-    phi, doubt = entropy.value, entropy.error
+    # at q_hat = 0 Phi is linear in q_hat, and stationary in v: a little less of it where Phi is 0/0 at all
+    ends = half.error_at_zero * (1 - BESIDE * np.arange(2))
+    phi, doubt = _entropies(
+        problem,
+        np.concatenate([q_hat, np.full(2 * silent.size, LOWEST)]),
+        np.concatenate([there, np.tile(ends, silent.size)]),
+        half.parameters,
+        {name: values[np.concatenate([point, np.repeat(silent, 2)])] for name, values in output.items()},
+        min(landing.levels),
+    )
+    first = np.arange(s.size, phi.size, 2)
+    beside = np.where(np.isfinite(phi[first]), phi[first], phi[first + 1])
+    at_zero = {
+        int(p): _end(half.error_at_zero, 0.0, float(x), Outcome.UNINFORMATIVE)
+        for p, x in zip(silent, beside, strict=True)
+    }
     stiffness = np.maximum(np.abs(1 - gain), 1e-12)
     passed = np.abs(outer.slope) / outer.value
     quadrature = (
@@ -197,39 +210,38 @@ def roots_at(
         roots.append(
             Root(float(q_hat[k]), float(v[k]), float(phi[k]), residual, errors, float(gain[k]), outcome)
         )
-    return roots
+    return roots, at_zero
 
 
-def _batch_entropy(
-    problem: PairProblem, q_hat: Any, v: Any, parameters: Mapping[str, Any], level: int
-) -> Evaluation:
+def _entropies(
+    problem: PairProblem,
+    q_hat: np.ndarray,
+    v: np.ndarray,
+    signal: Mapping[str, float],
+    output: Mapping[str, np.ndarray],
+    level: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Free entropies and the errors of their quadratures."""
+    if not q_hat.size:
+        return q_hat, v
+
     def half(backend: Any, level: int, at: Any, values: Mapping[str, Any]) -> Evaluation:
         rest = {name: value for name, value in values.items() if name != "v"}
         return problem.free_entropy(backend, level, at, values["v"], rest)
 
     levels = (min(level, problem.finest), problem.finest)
-    return evaluate_levels(half, BACKEND, q_hat, {**parameters, "v": v}, 1e-12, levels=levels).result
+    given = {**signal, **output, "v": v}
+    result = evaluate_levels(half, BACKEND, q_hat, given, 1e-12, levels=levels).result
+    return result.value, result.error
 
 
-def end_root(
-    problem: PairProblem,
-    half: SignalHalf,
-    output: Mapping[str, np.ndarray],
-    p: int,
-    outcome: Outcome,
-) -> Root:
-    """The solution at an end of the interval: q_hat = 0, or infinite."""
-    exact = Errors(0.0, 0.0, 0.0)
-    if outcome is Outcome.PERFECT_RECOVERY:
-        return Root(np.inf, 0.0, np.inf, 0.0, exact, 0.0, outcome)
-    mine = {**half.parameters, **{name: values[p] for name, values in output.items()}}
-    # Phi is linear in q_hat there, and stationary in v: a little less of it where Phi is 0/0 at all of it
-    v = half.error_at_zero * (1 - BESIDE * np.arange(2))
-    both = {name: np.full(2, value) for name, value in mine.items()}
-    phi = _batch_entropy(problem, np.full(2, LOWEST), v, both, TYPICAL).value
-    return Root(
-        0.0, half.error_at_zero, float(phi[0] if np.isfinite(phi[0]) else phi[1]), 0.0, exact, 0.0, outcome
-    )
+def _end(v: float, q_hat: float, free_entropy: float, outcome: Outcome) -> Root:
+    return Root(q_hat, v, free_entropy, 0.0, Errors(0.0, 0.0, 0.0), 0.0, outcome)
+
+
+def recovery(free_entropy: float = np.inf) -> Root:
+    """The solution at q_hat = infinity."""
+    return _end(0.0, np.inf, free_entropy, Outcome.PERFECT_RECOVERY)
 
 
 def nothing(outcome: Outcome) -> Root:

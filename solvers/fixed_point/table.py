@@ -19,7 +19,9 @@ from solvers.fixed_point.lattice import Grid, memory, without_factor
 from solvers.problem import FINEST, LEVELS, TYPICAL, Evaluation, PairProblem, evaluate_levels
 
 CUBIC_STEPS = 7
-THINNED = 4
+BENDS = (1e-2, 1e3)  # q_hat between which v bends most
+APART = (1.3, 2.6)  # distances in s of the places that are evaluated first: between these, and elsewhere
+EVEN = 1 / 8  # of the difference from the chord, which is the error where it is only curved
 CLEAR = 4  # errors of f beyond which its sign is clear
 SPECTRAL_TOLERANCE = 1e-10  # of v from a spectral law
 TABLE_TOLERANCE = 1e-4  # a sign and a first guess are all that the table is for
@@ -105,10 +107,10 @@ class Signal:
         inside = index < self.grid.table - 2
         if self.problem.spectral:
             return index
-        import os
-        mid,out,lo,hi=eval(os.environ.get("PL","(4,12,1e-2,1e3)"))
-        middle = (self.grid.s > np.log(lo)) & (self.grid.s < np.log(hi))
-        return index[~inside | (index % np.where(middle, mid, out) == 0)]
+        near, far = (max(1, round(apart / (self.grid.s[1] - self.grid.s[0]))) for apart in APART)
+        low, high = np.log(BENDS)
+        every = np.where((self.grid.s > low) & (self.grid.s < high), near, far)
+        return index[~inside | (index % every == 0)]
 
     @cached_property
     def everywhere(self) -> np.ndarray:
@@ -223,7 +225,8 @@ class Output:
         name = ("output", self.signal.name, tuple(map(float, parameters.values())), fine)
 
         def evaluate(new: list[int]) -> Evaluation:
-            return self._evaluated(parameters, v[new], tolerance[new], floor)
+            first = LEVELS.start + 1 if fine and not self.signal.problem.nested else LEVELS.start
+            return self._evaluated(parameters, v[new], tolerance[new], floor, first)
 
         return Evaluation(*(factor / cell * memory(self.signal.problem, name)(keys, evaluate)))
 
@@ -244,9 +247,14 @@ class Output:
         return np.where(v == v.min(), np.minimum(tolerance, TABLE_TOLERANCE), tolerance), 1.0
 
     def _evaluated(
-        self, parameters: Mapping[str, Any], v: np.ndarray, tolerance: Any, floor: float
+        self,
+        parameters: Mapping[str, Any],
+        v: np.ndarray,
+        tolerance: Any,
+        floor: float,
+        first: int = LEVELS.start,
     ) -> Evaluation:
-        problem, levels = self.signal.problem, (LEVELS.start, TABLE_FINEST)
+        problem, levels = self.signal.problem, (first, TABLE_FINEST)
         mine = {name: np.full(v.size, value) for name, value in parameters.items()}
         return evaluate_levels(problem.output, BACKEND, v, mine, tolerance, floor, levels).result
 
@@ -273,7 +281,8 @@ def interpolated(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """f, df/ds and the error of f everywhere, by cubic Hermite interpolation between ``some`` places.
 
-    Its difference from the chord counts as its error: of one order of the step more than it has.
+    Its cubic part counts as its error, one order of the step more than it has, and as much of its difference
+    from the chord as the next even order may be.
     """
     left = np.clip(np.searchsorted(some, np.arange(s.size), side="right") - 1, 0, some.size - 2)
     low, step = s[some[left]], s[some[left + 1]] - s[some[left]]
@@ -283,7 +292,8 @@ def interpolated(
     square, cube = 3 * (f1 - f0) - 2 * d0 - d1, 2 * (f0 - f1) + d0 + d1
     values = f0 + t * (d0 + t * (square + t * cube))
     slopes = (d0 + t * (2 * square + 3 * t * cube)) / step
-    errors = np.abs(values - f0 - t * (f1 - f0)) + np.maximum(noise[left], noise[left + 1])
+    chord, cubic = values - f0 - t * (f1 - f0), cube * t * (1 - t) * (t - 0.5)
+    errors = EVEN * np.abs(chord) + np.abs(cubic) + np.maximum(noise[left], noise[left + 1])
     values[some], slopes[some], errors[some] = f, slope, noise
     return values, slopes, errors
 

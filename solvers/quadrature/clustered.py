@@ -126,7 +126,10 @@ def cluster(
         active = omega < 0.9
         c, u, slope = u[0], u[1:], slope[1:]
         if active.any():
-            c, w = np.where(active, c, backend.rational(0, 1)), as_numbers(backend, np.where(active, omega, 1.0))
+            c, w = (
+                np.where(active, c, backend.rational(0, 1)),
+                as_numbers(backend, np.where(active, omega, 1.0)),
+            )
             centres.append(c)
             widths.append(w)
             z = backend.sinh(u - c)

@@ -130,7 +130,7 @@ def peaked_maps(
     switches: tuple[Array, Array],
     ends: tuple[Array, Array],
 ) -> Clustering:
-    """Maps of the line between the ends for a peak like a Gaussian of that width (doubles of shape (points,)),
+    """Maps of the line between the ends for a peak like a Gaussian of that width (doubles of shape (points,))
     and other switches (centres and widths, shape (switches, points)): a trapezoid in u, x = place + CORE
     width sinh u.
     """

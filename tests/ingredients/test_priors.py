@@ -431,3 +431,18 @@ def test_the_information_on_a_laplace_variable(strength):
         precise = program.run(backend, 7, [backend.number(Fraction(strength))])
         value = backend.to_fraction(backend.midpoint(np.asarray(precise.values[0]).reshape(-1)[0]))
     assert float(value) == pytest.approx(float(truth), rel=1e-13, abs=1e-20)
+
+
+@pytest.mark.parametrize("strength", [1e-8, 1e-7, 1e-5, 1e-4])
+def test_a_laplace_variable_seen_through_much_noise(strength):
+    """mmse(A) = 1 - A + A^2 - (15 - 6 k + k^2) A^3/6 + O(A^4) of unit variance, no skewness and k = E x^4 = 6
+    (D. Guo, Y. Wu, S. Shamai and S. Verdu, IEEE Trans. Inf. Theory 57 (2011) 2371): no digit of 1 - v is lost to
+    exponents of order 1/A, and the estimate of the error knows.
+    """
+    prior = Laplace()
+    program = lower([prior.observed(prior.posterior_variance())], [A])
+    with Float64().context():
+        result = program.run(Float64(), 6, [strength])
+    series = 1 - strength + strength**2 - 15 * strength**3 / 6
+    assert float(result.values[0]) == pytest.approx(series, rel=0, abs=2e-12)
+    assert float(result.error) < 1e-11
