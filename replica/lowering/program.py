@@ -25,7 +25,7 @@ from replica.lowering.outputs import OutputsBlock, outputs_block
 from replica.lowering.parity import is_even
 from replica.lowering.printer import LoweringError, compile_kernel
 from replica.lowering.switches import decay_scales, switches_of
-from solvers.problem import FINEST
+from solvers.problem import FINEST, TYPICAL
 from solvers.quadrature.clustered import Clustering
 from solvers.quadrature.lines import GaussianLine, OutputLine, position_noise, series_rest
 from solvers.quadrature.rules import nested_sum
@@ -47,6 +47,9 @@ NODES = 2**15
 
 ALIKE = 1.5
 """By which factor numbers of nodes that hold an average each may differ in one batch."""
+
+FINER, DIGITS_A_LEVEL = 3, 4
+"""By how many levels an average inside another may be refined alone, and for how many digits of the sum."""
 
 PADDING = 2000
 """Nodes that a piece of a batch may evaluate in vain, so that its elements have as many as the most: what the
@@ -123,18 +126,39 @@ class _LineBlock:
         t, weights = maps.line(backend, level - COARSER)
         weights = self.geometry.weighted(backend, t, weights)
         x = _column(backend, shift) + _column(backend, scale) * t
-        inner = self.bodies.run(backend, level, [*(_column(backend, a) for a in arguments), x])
+        at = [*(_column(backend, a) for a in arguments), x]
+        inner = self.bodies.run(backend, level, at)
         values = _rows(backend, inner.values, x.shape)
+        inside = np.zeros(1)
+        if self.bodies.blocks:
+            sizes = np.abs(backend.to_float(weights))
+            inside = self._refined(backend, level, at, sizes, values, np.array(_spread(inner.error, x.shape)))
         terms = values * weights
         sums = nested_sum(backend, terms, 0)
         first = sum(self.counted)
         noise = position_noise(backend, x, values[:first], weights)
         doubts = sums.error[:first] + self.geometry.tail(backend, terms[:first]) + noise
-        error = doubts.max(axis=0, initial=0.0)
-        if self.bodies.blocks:
-            inside = _spread(inner.error, x.shape) * np.abs(backend.to_float(weights))
-            error = np.maximum(error, inside.sum(axis=-1))
-        return (*sums.value, error)
+        return (*sums.value, np.maximum(doubts.max(axis=0, initial=0.0), inside))
+
+    def _refined(
+        self, backend: Any, level: int, at: Sequence[Any], weights: Any, values: Any, errors: Any
+    ) -> Any:
+        """What the averages inside add to the error; those that add too much are evaluated, in ``values``, at
+        higher levels: few nodes, beside which all others have their digits.
+        """
+        first = sum(self.counted)
+        share = 10.0 ** -min(DIGITS_A_LEVEL * (level - 2), backend.digits - 2)
+        for finer in range(level + 1, level + 1 + (FINER if level >= TYPICAL else 0)):
+            size = np.abs(backend.to_float(values[:first])).max(axis=0, initial=0.0)
+            allowed = share * (size * weights).sum(axis=-1, keepdims=True)
+            worst = errors * weights > allowed / weights.shape[-1]
+            if not worst.any():
+                break
+            some = [np.broadcast_to(a, worst.shape)[worst] if np.ndim(a) else a for a in at]
+            better = self.bodies.run(backend, finer, some)
+            values[:, worst] = _rows(backend, better.values, some[-1].shape)
+            errors[worst] = better.error
+        return (errors * weights).sum(axis=-1)
 
 
 @dataclass(frozen=True)

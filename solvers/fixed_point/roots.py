@@ -116,7 +116,7 @@ def newton(
             levels,
         )
         evaluations += pending.size
-        if rough:
+        if rough and np.any(outer.error > tolerance * np.abs(outer.value)):
             levels = (levels[0], min(levels[1] + 1, problem.finest))
         if iteration == 0:
             rising[pending] = gain > 1
