@@ -110,8 +110,10 @@ TYPICAL, FINEST = 5, 9
 """Levels at which most averages have the digits of a double, and beyond which one has nothing to gain."""
 
 
-FOUND = 1e-3
-"""Relative error beyond which an average has not found its body yet: no error of rounding."""
+FOUND, CLOSE = 1e-3, 1e-10
+"""Relative errors: beyond the first an average has not found its body yet, and one that has not fallen is
+no error of rounding; between both it may not have fallen by chance, once.
+"""
 
 
 class Batch(NamedTuple):
@@ -138,7 +140,7 @@ def evaluate_levels(
     """
     first, finest = levels
     value, slope, error = (np.full(unknown.shape, np.nan) for _ in range(3))
-    before = np.full(unknown.shape, np.inf)
+    before, stalls = np.full(unknown.shape, np.inf), np.zeros(unknown.shape, dtype=int)
     allowed = np.broadcast_to(tolerance, unknown.shape)
     pending = np.arange(unknown.size)
     reached = finest
@@ -150,12 +152,14 @@ def evaluate_levels(
         result = half(backend, level, unknown if everything else unknown[pending], some)
         value[pending], slope[pending], error[pending] = result.value, result.slope, result.error
         here, least = error[pending], before[pending]
-        enough = here <= allowed[pending] * np.maximum(np.abs(value[pending]), floor)
+        size = np.maximum(np.abs(value[pending]), floor)
+        enough = here <= allowed[pending] * size
         if floor == 0:  # no relative accuracy is to be had of a value that has underflowed
             enough |= value[pending] == 0
         # a coarse level may be no better by chance, nor one at which a peak has just been found
-        rounding = (here > 0.5 * least) & (level > LEVELS.start + 1)
-        rounding &= here <= FOUND * np.maximum(np.abs(value[pending]), floor)
+        stalled = (here > 0.5 * least) & (level > LEVELS.start + 1) & (here <= FOUND * size)
+        stalls[pending] += stalled
+        rounding = stalled & ((here <= CLOSE * size) | (stalls[pending] > 1))
         left = ~(enough | rounding | np.isinf(allowed[pending]))
         if not left.all():
             reached = min(reached, level)

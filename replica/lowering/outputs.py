@@ -253,7 +253,12 @@ class OutputsBlock:
 
             one = np.ones((1, 1))
             ends = trimmed(log_weight, places, widths, 0 * one, one, ends, reach**2 / 2)
-        return peaked_maps(backend, places[:, 0], widths[:, 0], (places.T[1:], widths.T[1:]), ends)
+        # a kink of the likelihood at a field is a switch of the evidence there, as wide as h given omega
+        kinks = [np.broadcast_to(k, y.shape) for k in self.likelihood.kinks(_FLOAT, *arguments, y)]
+        centres = [(c - mean) / np.sqrt(shared) for c in kinks[::2]]
+        spreads = [np.sqrt((w * w + noise) / shared) for w in kinks[1::2]]
+        others = np.array([*places.T[1:], *centres]), np.array([*widths.T[1:], *spreads])
+        return peaked_maps(backend, places[:, 0], widths[:, 0], others, ends)
 
     def _layer(
         self, backend: Any, level: int, arguments: Any, place: Any, y: Any, peaks: Peaks, maps: Any

@@ -103,6 +103,8 @@ class _Source(Printer):
         return f"({top})" if not below else f"({top} / ({' * '.join(below)}))"
 
     def _print_Pow(self, expr: sp.Pow) -> str:
+        base: Any
+        power: Any
         base, power = expr.as_base_exp()
         text = self._print(base)
         if power.is_Rational and power.is_negative:

@@ -158,7 +158,7 @@ class TeacherStudent:
         """The same at perfect recovery, which is without noise: every output is known; constants."""
         discrete = self.prior.dimension(values) == 0
         at: Any = {s: sp.Rational(str(values[p.name])) for p, s in self.parameter_symbols()}
-        information = discrete_entropy(self.prior).xreplace(at) if discrete else sp.oo
+        information: Any = discrete_entropy(self.prior).xreplace(at) if discrete else sp.oo
         errors = dict.fromkeys(("generalisation_error", "gibbs_error", "field_mmse"), sp.S.Zero)
         return {**errors, "mutual_information": information}
 
