@@ -31,8 +31,10 @@ from replica.ingredients import (
 )
 from replica.ingredients.channels import POSITIVE_DELTA
 from replica.lowering.message_passing import output_functions
+from replica.lowering.problem import pair_problem
 from replica.parameters import Parameter
 from replica.symbols import A, B, V, delta, h, omega, parameter_symbol, x, y
+from solvers.backends.float64 import Float64
 from solvers.errors import InputError
 
 EPS = Parameter("eps", "epsilon", "share of flipped labels", Fraction(0), upper=Fraction(1, 2))
@@ -389,6 +391,20 @@ def test_refusals(make, message):
     with pytest.raises(InputError, match=message) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("v", [1e-6, 1e-10, 1e-20])
+def test_a_kink_where_the_field_is_nearly_known(v):
+    """y = h|h| + sqrt(Delta) z at v -> 0: q_hat = alpha E (d h|h|/dh)^2/Delta = 4 alpha/Delta, but for what the
+    curvature and the kink at 0 take off, of order v.
+    """
+    channel = ExpressionChannel(
+        lambda y, h, delta: normal_density(y, h * sp.Abs(h), delta), sp.Reals, (POSITIVE_DELTA,)
+    )
+    half = pair_problem(TeacherStudent(Rademacher(), channel)).output
+    found = half(Float64(), 6, np.array([v]), {"alpha": 2.0, "delta": 0.1})
+    assert found.value[0] == pytest.approx(80, rel=130 * v + 1e-12)
+    assert found.error[0] < 1e-10
 
 
 def test_a_value_outside_the_domain_of_an_own_parameter_is_refused():
