@@ -56,7 +56,10 @@ def _distant(
 
     Of a spectral law a pass costs much, and the table continues the law of its edge: Newton from there.
     """
-    far = None if recovered or problem.spectral else far_root(problem, exact, START, digits, Arb)
+    try:
+        far = None if recovered or problem.spectral else far_root(problem, exact, START, digits, Arb)
+    except (ValueError, ArithmeticError):  # no number comes out that far
+        return nothing(Outcome.RESIDUAL)
     if far is not None:
         return _root_of(problem, exact, far)
     if _changes_sign(problem, exact, root.q_hat):

@@ -282,7 +282,8 @@ def interpolated(
     """f, df/ds and the error of f everywhere, by cubic Hermite interpolation between ``some`` places.
 
     Its cubic part counts as its error, one order of the step more than it has, and as much of its difference
-    from the chord as the next even order may be.
+    from the chord as the next even order may be; all of that where their signs differ, since slopes may be
+    lost to rounding.
     """
     left = np.clip(np.searchsorted(some, np.arange(s.size), side="right") - 1, 0, some.size - 2)
     low, step = s[some[left]], s[some[left + 1]] - s[some[left]]
@@ -292,8 +293,11 @@ def interpolated(
     square, cube = 3 * (f1 - f0) - 2 * d0 - d1, 2 * (f0 - f1) + d0 + d1
     values = f0 + t * (d0 + t * (square + t * cube))
     slopes = (d0 + t * (2 * square + 3 * t * cube)) / step
-    chord, cubic = values - f0 - t * (f1 - f0), cube * t * (1 - t) * (t - 0.5)
-    errors = EVEN * np.abs(chord) + np.abs(cubic) + np.maximum(noise[left], noise[left + 1])
+    chord = f0 + t * (f1 - f0)
+    away, cubic = np.abs(values - chord), np.abs(cube * t * (1 - t) * (t - 0.5))
+    errors = np.where(values * chord > 0, EVEN * away + cubic, away) + np.maximum(
+        noise[left], noise[left + 1]
+    )
     values[some], slopes[some], errors[some] = f, slope, noise
     return values, slopes, errors
 
