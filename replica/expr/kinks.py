@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import sympy as sp
@@ -46,7 +47,8 @@ def switches(expr: sp.Expr, x: sp.Symbol) -> list[Affine]:
 
 
 def nested_switches(expr: sp.Expr, x: sp.Symbol) -> list[Affine]:
-    """The same, and those that show once others are resolved: of max(-1, min(1, x)) both.
+    """The same, and those that show once others are resolved, of max(-1, min(1, x)) both, and at the zeros of
+    quadratics, as of |x^2 - 1|.
 
     >>> from sympy import Max, Min, Symbol
     >>> x = Symbol("x", real=True)
@@ -55,10 +57,44 @@ def nested_switches(expr: sp.Expr, x: sp.Symbol) -> list[Affine]:
     """
     found = switches(expr, x)
     forms = [f for n in free_subexpressions(expr) if x in n.free_symbols for f in switch_forms(n)]
-    if all(affine_coefficients(form, x) is not None for form in forms):
+    quadratics = [q for form in forms if (q := _quadratic(form, x)) is not None]
+    found += [(side * d - c, sp.S.One) for _, c, d in quadratics for side in (1, -1)]
+    if all(affine_coefficients(form, x) is not None or _quadratic(form, x) for form in forms):
         return found
     more = switches(split_at_kinks(expr, x), x)
     return list({sp.cancel(a / b): (a, b) for a, b in (*more, *found)}.values())
+
+
+def affine_kinks(expr: Any, x: sp.Symbol) -> Any:
+    """Steps, signs and comparisons at quadratics a ((x - c)^2 - d^2) as those at a (|x - c| - d), which has
+    the same sign: c real and d > 0 without x.
+
+    >>> from sympy import Heaviside, Symbol
+    >>> x = Symbol("x", real=True)
+    >>> affine_kinks(Heaviside(x**2 - 3), x)
+    Heaviside(Abs(x) - sqrt(3))
+    """
+
+    def resolved(node: Any) -> Any:
+        (form,) = switch_forms(node)
+        found = _quadratic(form, x)
+        if found is None:
+            return node
+        a, centre, distance = found
+        inner = sp.expand(a * (sp.Abs(x - centre) - distance))
+        return node.func(inner, 0) if isinstance(node, _INEQUALITIES) else node.func(inner)
+
+    return expr.replace(lambda e: isinstance(e, (sp.sign, sp.Heaviside, *_INEQUALITIES)), resolved)
+
+
+def _quadratic(form: Any, x: sp.Symbol) -> tuple[Any, Any, Any] | None:
+    """a, c and d of a ((x - c)^2 - d^2), c real and d > 0; None where it is no such quadratic."""
+    if not form.is_polynomial(x) or sp.degree(form, x) != 2:
+        return None
+    a, b, rest = sp.Poly(form, x).all_coeffs()
+    centre = sp.cancel(-b / (2 * a))
+    square = sp.cancel(centre**2 - rest / a)
+    return (a, centre, sp.sqrt(square)) if centre.is_real and square.is_positive else None
 
 
 def _difference(left: Any, right: Any) -> Any:
@@ -77,16 +113,31 @@ def switch_forms(node: Any) -> list[sp.Expr]:
     return []
 
 
+def whole_on_half_lines(expr: sp.Expr, x: sp.Symbol) -> sp.Expr:
+    """The same with the sum kept together: terms that cancel on a half-line do so.
+
+    >>> from sympy import Symbol, sign
+    >>> x = Symbol("x", real=True)
+    >>> split_at_kinks((1 + sign(x)) / 2, x), whole_on_half_lines((1 + sign(x)) / 2, x)
+    (-Heaviside(-x)/2 + Heaviside(x)/2 + 1/2, Heaviside(x))
+    """
+    return _split(expr, x, whole_on_half_lines)
+
+
 def _split_term(term: sp.Expr, x: sp.Symbol) -> sp.Expr:
-    forms = switches(term, x)
+    return _split(term, x, split_at_kinks)
+
+
+def _split(expr: sp.Expr, x: sp.Symbol, further: Callable[[sp.Expr, sp.Symbol], sp.Expr]) -> sp.Expr:
+    forms = switches(expr, x)
     if not forms:
-        return term
+        return expr
     a, b = forms[0]
     branches = []
     for side in (1, -1):
-        branch = _on_side(term, x, (a, b), side)
+        branch = _on_side(expr, x, (a, b), side)
         if branch != 0:
-            branches.append(split_at_kinks(branch, x) * sp.Heaviside(side * (a + b * x)))
+            branches.append(further(branch, x) * sp.Heaviside(side * (a + b * x)))
     return cast(sp.Expr, sp.Add(*branches))
 
 

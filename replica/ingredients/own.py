@@ -30,7 +30,7 @@ import sympy as sp
 from replica import symbols
 from replica.expr.average import GaussianAverage, OutputSum
 from replica.expr.binder import Binder
-from replica.expr.kinks import nested_switches, split_at_kinks
+from replica.expr.kinks import affine_kinks, nested_switches, split_at_kinks, whole_on_half_lines
 from replica.expr.logsum import expit, stable_log
 from replica.expr.numeric import mp_function
 from replica.expr.polynomials import affine_coefficients, polynomial_coefficients
@@ -115,13 +115,14 @@ class ExpressionChannel(Channel):
             _check_law(formula.subs(inside | {h: value}), y, outputs, f"P(y|h) at h = {value}")
 
     def density(self, y: sp.Expr, field: sp.Expr) -> sp.Expr:
-        """As given."""
-        return self.formula.subs({symbols.y: y, h: field}, simultaneous=True)
+        """As given, but for kinks and steps at quadratics of the field: ``affine_kinks``."""
+        return _affine(self.formula).subs({symbols.y: y, h: field}, simultaneous=True)
 
     def pieces(self, y: sp.Expr, field: sp.Expr) -> tuple[tuple[sp.Set, sp.Expr], ...]:
         """Finite outputs that have a formula each, or a closed evidence only one by one."""
         if isinstance(self.outputs, sp.FiniteSet) and _one_by_one(self.formula, self.outputs):
-            return tuple((sp.FiniteSet(v), self.density(v, field)) for v in self.outputs)
+            laws = ((v, whole_on_half_lines(self.density(v, h), h)) for v in self.outputs)
+            return tuple((sp.FiniteSet(v), law.subs(h, field)) for v, law in laws)
         return super().pieces(y, field)
 
     @property
@@ -173,9 +174,17 @@ class ExpressionChannel(Channel):
 
 
 @lru_cache(maxsize=64)
+def _affine(formula: sp.Expr) -> Any:
+    return affine_kinks(formula, h)
+
+
+@lru_cache(maxsize=64)
 def _one_by_one(formula: sp.Expr, outputs: sp.FiniteSet) -> bool:
-    """Whether the outputs are better looked at one by one: y (|h| - 1) switches where y = 1 tells."""
-    if formula.has(sp.Piecewise, sp.KroneckerDelta):
+    """Whether the outputs are better looked at one by one: y (|h| - 1) switches where y = 1 tells, and a term
+    y sign(h) has a logarithm.
+    """
+    functions = formula.replace(lambda e: isinstance(e, sp.Function | sp.exp), lambda _: sp.Dummy())
+    if formula.has(sp.Piecewise, sp.KroneckerDelta) or functions.has(y):
         return True
 
     def closed(density: sp.Expr) -> bool:
