@@ -97,6 +97,10 @@ class Channel(ABC):
         """Whether the output is a function of the field."""
         return self.exact_share(values) > 0
 
+    def jumps(self, values: Mapping[str, Any]) -> bool:
+        """Whether P_out(y|h) jumps as h moves: q_hat then grows without bound as v -> 0."""
+        return self.noiseless(values)
+
     def evidence(self, y: sp.Expr, omega: sp.Expr, variance: sp.Expr) -> sp.Expr:
         """Z_out(y, omega, V) = E_{h ~ N(omega, V)} P_out(y|h), in closed form where a rule gives one.
 

@@ -53,6 +53,11 @@ _ALLOWED = (
     "a Discrete or GaussianMixture prior may approximate it"
 )
 _FIELDS = tuple(sp.Rational(k, 10) for k in (-17, -4, 3, 12))
+_OUTPUTS = tuple(sp.Rational(k, 7) for k in (-9, -2, 0, 3, 7, 14))
+BESIDE, JUMP = (
+    sp.Rational(1, 10**9),
+    1e-6,
+)  # distance from a switch, and by how much a density that jumps moves
 _OF_MODELS = ("alpha", "beta", "rho", "lam")
 
 
@@ -144,6 +149,10 @@ class ExpressionChannel(Channel):
         fields = [edges[0] - 1, *between, edges[-1] + 1]
         return all(body.subs(h, f) in (0, 1) for body in bodies for f in fields)
 
+    def jumps(self, values: Mapping[str, Any]) -> bool:
+        """Looked at beside each place where the formula switches, at a few outputs."""
+        return _jumps(self, tuple((p, values[p.name]) for p in self.parameters))
+
     def sample(self, field: Any, rng: Any, **parameters: float) -> Any:
         """Outputs from the sampler; from their probabilities; from a Gaussian density.
 
@@ -171,6 +180,19 @@ class ExpressionChannel(Channel):
         raise InputError(
             f"to draw outputs of {law} in {self.outputs}, give sample=(fields, rng, **parameters)"
         )
+
+
+@lru_cache(maxsize=256)
+def _jumps(channel: ExpressionChannel, point: tuple[tuple[Parameter, Any], ...]) -> bool:
+    law = _affine(channel.formula).subs({parameter_symbol(p): sp.Rational(str(v)) for p, v in point})
+    finite = isinstance(channel.outputs, sp.FiniteSet)
+    some = channel.outputs if finite else [v for v in _OUTPUTS if v in channel.outputs]
+    for body in (law.subs(y, v) for v in some):
+        for edge in (-a / b for a, b in nested_switches(body, h)):
+            left, right = (float(body.subs(h, edge + side * BESIDE)) for side in (-1, 1))
+            if abs(right - left) > JUMP * max(abs(left), abs(right)):
+                return True
+    return False
 
 
 @lru_cache(maxsize=64)

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from replica.lowering.printer import compile_kernel
 from replica.lowering.program import Program, lower
 from replica.observables import PHI, Decision, Observable
 from replica.symbols import omega, q, q_hat
@@ -110,10 +109,7 @@ class Observed(Mapping[str, Any]):
             result = self._evaluated(stated, point, backend)
             if not np.max(result.error) <= 10.0 ** (LOST - self.digits) * max(1.0, abs(float(result.value))):
                 raise NotConvergedError(f"{name}: the quadrature's error stays at {np.max(result.error):.1e}")
-            value = backend.midpoint(result.value + backend.number(0))  # a constant may be an int
-        if self.digits <= FLOAT_DIGITS:
-            return float(backend.to_fraction(value))
-        return MP(self.digits).number(backend.to_fraction(value))
+            return _number(backend, result.value, self.digits)
 
     def _evaluated(self, stated: Observable, point: Point, backend: Any) -> Evaluation:
         """At the point; where that is 0/0 at q_hat = 0, on the line through two points beside it."""
@@ -145,15 +141,17 @@ def recovered_entropy(model: Any, values: Mapping[str, Fraction], digits: int = 
     stated = model.recovered_entropy(values)
     if stated is sp.oo:
         return float("inf")
-    point = {s: values[p.name] for p, s in model.parameter_symbols()}
-    if digits > FLOAT_DIGITS:
-        return constant(stated.xreplace({s: sp.Rational(str(x)) for s, x in point.items()}), digits)
-    return float(_kernel(stated, tuple(point))(_DOUBLES, *map(float, point.values()))[0])
+    backend = _DOUBLES if digits <= FLOAT_DIGITS else Arb(digits + 10)
+    with backend.context():
+        point = {s: backend.number(values[p.name]) for p, s in model.parameter_symbols()}
+        result = _evaluate(stated, model.second_moment, point, backend, digits)
+        return _number(backend, result.value, digits)
 
 
-@lru_cache(maxsize=256)
-def _kernel(stated: sp.Expr, symbols: tuple[sp.Symbol, ...]) -> Any:
-    return compile_kernel([stated], symbols)
+def _number(backend: Any, value: Any, digits: int) -> Any:
+    """A float, or an mpmath number of that many digits."""
+    exact = backend.to_fraction(backend.midpoint(value + backend.number(0)))  # a constant may be an int
+    return float(exact) if digits <= FLOAT_DIGITS else MP(digits).number(exact)
 
 
 Point = Mapping[sp.Symbol, Any]

@@ -34,7 +34,7 @@ def pair_problem(model: Any) -> PairProblem:
     except LoweringError as error:
         raise InputError(
             f"the equations have no numerical form ({error}): allowed are elementary functions, "
-            "and kinks and steps at affine functions of the field"
+            "and kinks and steps at affine functions of the field or quadratics with real zeros"
         ) from error
 
 

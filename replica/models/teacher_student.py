@@ -155,19 +155,25 @@ class TeacherStudent:
         return _observables(self, noiseless, exact, self.prior.dimension(values) == 0)
 
     def observables_at_recovery(self, values: Mapping[str, Fraction]) -> dict[str, Observable]:
-        """The same at perfect recovery, which is without noise: every output is known; constants."""
+        """The same at perfect recovery, constants: every field is known, and without noise every output."""
         discrete = self.prior.dimension(values) == 0
         at: Any = {s: sp.Rational(str(values[p.name])) for p, s in self.parameter_symbols()}
         information: Any = discrete_entropy(self.prior).xreplace(at) if discrete else sp.oo
-        errors = dict.fromkeys(("generalisation_error", "gibbs_error", "field_mmse"), sp.S.Zero)
-        return {**errors, "mutual_information": information}
+        predicted = ("generalisation_error", "gibbs_error") if self.channel.noiseless(values) else ()
+        return {**dict.fromkeys((*predicted, "field_mmse"), sp.S.Zero), "mutual_information": information}
 
     def recovered_entropy(self, values: Mapping[str, Fraction]) -> sp.Expr:
-        """Phi at perfect recovery in the control parameters: the log-probability of the signal where that and
-        the outputs are discrete, -H; else infinite, that of a density.
+        """Phi at perfect recovery in the control parameters: the log-probability of the signal and of the
+        outputs given their fields, where these are not known exactly; infinite where that is a density.
         """
-        discrete = self.prior.dimension(values) == 0 and self.channel.exact_share(values) == 0
-        return -discrete_entropy(self.prior) if discrete else sp.oo
+        if self.prior.dimension(values) != 0 or self.channel.exact_share(values) > 0:
+            return sp.oo
+        entropy: Any = discrete_entropy(self.prior)
+        if self.channel.noiseless(values):
+            return -entropy
+        return (
+            alpha * log_likelihood(self.channel, self.geometry.field_variance * self.second_moment) - entropy
+        )
 
     def recovery_threshold(self, values: Mapping[str, Fraction]) -> Fraction:
         """Alpha above which noiseless real outputs can determine the signal: its information dimension."""
@@ -178,12 +184,12 @@ class TeacherStudent:
 
         With a share c of outputs that fix their field, q_hat ~ alpha c/v and v ~ d/q_hat near it (both over
         the share of free coordinates), d the information dimension of the signal: alpha c >= d. Where d = 0,
-        any noiseless channel will do, since v falls faster than any power of q_hat.
+        any channel will do that jumps, with noise or without, since v falls faster than any power of q_hat.
         """
         share = self.channel.at(values).exact_share(values)
         dimension = self.prior.dimension(values)
         if dimension == 0:
-            return self.channel.at(values).noiseless(values)
+            return self.channel.at(values).jumps(values)
         return share > 0 and values["alpha"] * share >= dimension
 
 

@@ -23,6 +23,8 @@ from replica.ingredients import (
     GaussianNoise,
     Laplace,
     LaplaceNoise,
+    Logistic,
+    Probit,
     Quantiser,
     Rademacher,
     Sign,
@@ -36,6 +38,7 @@ from replica.parameters import Parameter
 from replica.symbols import A, B, V, delta, h, omega, parameter_symbol, x, y
 from solvers.backends.float64 import Float64
 from solvers.errors import InputError
+from solvers.solution import Outcome
 
 EPS = Parameter("eps", "epsilon", "share of flipped labels", Fraction(0), upper=Fraction(1, 2))
 FLIPPED = ExpressionChannel(
@@ -327,8 +330,63 @@ def test_kinks_of_links_without_closed_form(link, values):
     assert solution["q_hat"] == pytest.approx(2 * by_hand(levels, solution["q"]), rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    "density",
+    [
+        lambda y, h: sp.Heaviside(y * (h**2 - 1)),
+        lambda y, h: (1 + y * sp.sign(h**2 - 1)) / 2,
+        lambda y, h: (1 + y * sp.sign(sp.Abs(h) - 1)) / 2,
+        lambda y, h: sp.Piecewise((1, y * (h**2 - 1) > 0), (0, True)),
+    ],
+    ids=["step", "sign", "sign of a modulus", "cases"],
+)
+def test_steps_at_a_quadratic(density):
+    """y = sign(h^2 - 1) is the outside of an interval."""
+    interval = solve(TeacherStudent(Gaussian(), SymmetricInterval()), alpha=2, kappa=1)
+    own = solve(TeacherStudent(Gaussian(), ExpressionChannel(density, (-1, 1))), alpha=2)
+    assert own["q"] == pytest.approx(interval["q"], rel=1e-12)
+    assert own.free_entropy == pytest.approx(interval.free_entropy, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("density", "outputs", "named"),
+    [
+        (lambda y, h: (1 + y * sp.sign(h)) / 2, (-1, 1), Sign()),
+        (lambda y, h: (1 + y * sp.erf(h / sp.sqrt(2))) / 2, (-1, 1), Probit()),
+        (lambda y, h: y * ndtr(h) + (1 - y) * ndtr(-h), (0, 1), Probit()),
+        (lambda y, h: (1 + y * sp.tanh(h / 2)) / 2, (-1, 1), Logistic()),
+    ],
+    ids=["sign", "erf", "of 0 and 1", "tanh"],
+)
+def test_probabilities_with_the_output_as_a_factor(density, outputs, named):
+    own = solve(TeacherStudent(Gaussian(), ExpressionChannel(density, outputs)), alpha=2)
+    noise = {p.name: 1 for p in named.parameters}
+    known = solve(TeacherStudent(Gaussian(), named), alpha=2, **noise)
+    assert own["q"] == pytest.approx(known["q"], rel=1e-11)
+
+
+def test_labels_with_flips_determine_a_binary_signal():
+    """A step of P(y|h) tells fields that are nearly known from their neighbours, flips or none: q = 1 is a solution,
+    with Phi = -log 2 - alpha H(eps), and the best one from where that is the largest.
+    """
+    model, flips = TeacherStudent(Rademacher(), FLIPPED), 0.1
+    lost = -flips * np.log(flips) - (1 - flips) * np.log(1 - flips)
+    found = {alpha: solve(model, alpha=alpha, eps=flips, start="informed") for alpha in (1, 3, 5)}
+    for alpha, solution in found.items():
+        assert solution.outcome is Outcome.PERFECT_RECOVERY
+        assert solution.free_entropy == pytest.approx(-np.log(2) - alpha * lost, rel=1e-14)
+        assert solution["mutual_information"] == pytest.approx(np.log(2), rel=1e-14)
+    assert len(found[1].branches) == 3
+    assert len(found[5].branches) == 1
+    assert solve(model, alpha=1, eps=flips, start="global").outcome is Outcome.CONVERGED
+    best = solve(model, alpha=3, eps=flips, start="global", digits=30)
+    assert best.outcome is Outcome.PERFECT_RECOVERY
+    assert float(best.free_entropy) == pytest.approx(-np.log(2) - 3 * lost, rel=1e-14)
+    assert not FLIPPED.jumps({"eps": Fraction(1, 2)})
+
+
 def test_what_has_no_numbers_is_refused():
-    channel = ExpressionChannel(lambda y, h: sp.Heaviside(y * (h**2 - 1)), (-1, 1))
+    channel = ExpressionChannel(lambda y, h: sp.Heaviside(y * (h**3 - h - 1)), (-1, 1))
     with pytest.raises(InputError, match=r"no numerical form .* allowed are elementary functions"):
         solve(TeacherStudent(Gaussian(), channel), alpha=1)
 
