@@ -89,7 +89,7 @@ def affine_kinks(expr: Any, x: sp.Symbol) -> Any:
 
 def _quadratic(form: Any, x: sp.Symbol) -> tuple[Any, Any, Any] | None:
     """a, c and d of a ((x - c)^2 - d^2), c real and d > 0; None where it is no such quadratic."""
-    if not form.is_polynomial(x) or sp.degree(form, x) != 2:
+    if not form.is_polynomial(x) or sp.Poly(form, x).degree() != 2:
         return None
     a, b, rest = sp.Poly(form, x).all_coeffs()
     centre = sp.cancel(-b / (2 * a))
