@@ -180,8 +180,15 @@ def _moment(order: int, part: Any, density: sp.Expr) -> sp.Expr:
 
 def log_likelihood(channel: Any, second_moment: sp.Expr) -> sp.Expr:
     """E log P_out(y|h) per sample, h of the given variance: E log Z_out at V = 0, the known field."""
-    known = channel.expectation(lambda _, density: stable_log(density), omega, sp.S.Zero)
+    known = channel.expectation(lambda _, density: _log_where_positive(density), omega, sp.S.Zero)
     return GaussianAverage(known, omega, 0, second_moment).doit()
+
+
+def _log_where_positive(density: sp.Expr) -> sp.Expr:
+    """The logarithm without those of steps, which are 0 where the density is not."""
+    terms = sp.Add.make_args(stable_log(density))
+    steps = [t for t in terms if isinstance(t, sp.log) and isinstance(t.args[0], sp.Heaviside)]
+    return sp.Add(*(t for t in terms if t not in steps))
 
 
 def training_error(channel: Any, shared: sp.Expr, variance: sp.Expr) -> sp.Expr | None:

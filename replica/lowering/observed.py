@@ -137,7 +137,7 @@ def constant(expression: Any, digits: int) -> Any:
 
 
 def recovered_entropy(model: Any, values: Mapping[str, Fraction], digits: int = FLOAT_DIGITS) -> Any:
-    """Phi at perfect recovery, a float or an mpmath number."""
+    """Phi at perfect recovery, a float or an mpmath number; nan where it has none."""
     stated = model.recovered_entropy(values)
     if stated is sp.oo:
         return float("inf")
@@ -145,6 +145,8 @@ def recovered_entropy(model: Any, values: Mapping[str, Fraction], digits: int = 
     with backend.context():
         point = {s: backend.number(values[p.name]) for p, s in model.parameter_symbols()}
         result = _evaluate(stated, model.second_moment, point, backend, digits)
+        if not np.isfinite(_as_double(backend, result.value)):
+            return float("nan")
         return _number(backend, result.value, digits)
 
 

@@ -109,4 +109,4 @@ def _choose(roots: list[Root], start: str) -> Root:
         return max(roots, key=lambda r: r.v)
     if start == "informed":
         return min(roots, key=lambda r: r.v)
-    return max(roots, key=lambda r: r.free_entropy)
+    return max(roots, key=lambda r: -np.inf if np.isnan(r.free_entropy) else r.free_entropy)

@@ -385,6 +385,22 @@ def test_labels_with_flips_determine_a_binary_signal():
     assert not FLIPPED.jumps({"eps": Fraction(1, 2)})
 
 
+@pytest.mark.parametrize(
+    ("density", "entropy"),
+    [
+        (lambda y, h: sp.Heaviside(y - h + 1) * sp.Heaviside(h + 1 - y) / 2, np.log(2)),
+        (lambda y, h: sp.exp(h - y) * sp.Heaviside(y - h), 1),
+    ],
+    ids=["uniform", "exponential"],
+)
+def test_noise_with_an_edge_determines_a_binary_signal(density, entropy):
+    channel = ExpressionChannel(density, sp.Reals)
+    found = solve(TeacherStudent(Rademacher(), channel), alpha="1/2", start="informed")
+    assert found.outcome is Outcome.PERFECT_RECOVERY
+    assert found.free_entropy == pytest.approx(-np.log(2) - entropy / 2, rel=1e-12)
+    assert len(found.branches) == 3
+
+
 def test_what_has_no_numbers_is_refused():
     channel = ExpressionChannel(lambda y, h: sp.Heaviside(y * (h**3 - h - 1)), (-1, 1))
     with pytest.raises(InputError, match=r"no numerical form .* allowed are elementary functions"):
