@@ -505,10 +505,29 @@ def _total(density: sp.Expr, variable: sp.Symbol, outputs: Any) -> Any:
     low, high = (mp_function(end, ())() for end in (outputs.inf, outputs.sup))
     inner = sorted({p for p in (*kinks, peak, peak - 2, peak + 2) if low < p < high})
     try:
-        total, error = mpmath.quad(value, [low, *inner, high], error=True, maxdegree=8)
+        total, error = mpmath.quad(
+            _unless_nothing(value, density, variable), [low, *inner, high], error=True, maxdegree=8
+        )
     except (ValueError, ArithmeticError):
         return None
     return total if mpmath.isfinite(total) and error < TOLERANCE else None
+
+
+def _unless_nothing(
+    value: Callable[[Any], Any], density: sp.Expr, variable: sp.Symbol
+) -> Callable[[Any], Any]:
+    """0 where a double is: exp(-exp(-y)) at y = -1e10 would take the logarithm of 2 to 1e10 digits."""
+    import numpy as np
+
+    rough = _numpy(density, [variable])
+
+    def guarded(point: Any) -> Any:
+        at = np.float64(point)
+        with np.errstate(all="ignore"):
+            nothing = not np.isfinite(at) or rough(at) == 0
+        return mpmath.mpf(0) if nothing else value(point)
+
+    return guarded
 
 
 def _count_total(value: Callable[[Any], Any], first: int) -> Any:

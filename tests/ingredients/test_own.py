@@ -401,6 +401,14 @@ def test_noise_with_an_edge_determines_a_binary_signal(density, entropy):
     assert len(found.branches) == 3
 
 
+def test_the_logarithm_of_an_output_says_as_much():
+    """-log of an exponential variable of rate e^h has a Gumbel law about h."""
+    rate = ExpressionChannel(lambda y, h: sp.exp(h - y * sp.exp(h)), sp.Interval(0, sp.oo))
+    gumbel = ExpressionChannel(lambda y, h: sp.exp(h - y - sp.exp(h - y)), sp.Reals)
+    one, other = (solve(TeacherStudent(Gaussian(), c), alpha="3/2")["q"] for c in (rate, gumbel))
+    assert one == pytest.approx(other, rel=1e-11)
+
+
 def test_what_has_no_numbers_is_refused():
     channel = ExpressionChannel(lambda y, h: sp.Heaviside(y * (h**3 - h - 1)), (-1, 1))
     with pytest.raises(InputError, match=r"no numerical form .* allowed are elementary functions"):
