@@ -183,8 +183,3 @@ def evaluate_batch(
     return evaluate_levels(
         half, backend, unknown, parameters, tolerance, floor, (LEVELS.start, finest)
     ).result
-
-
-def _some(values: Any, index: np.ndarray) -> Any:
-    """Some of the values; a number is that of all points."""
-    return values[index] if np.ndim(values) else values

@@ -124,6 +124,22 @@ def whole_on_half_lines(expr: sp.Expr, x: sp.Symbol) -> sp.Expr:
     return _split(expr, x, whole_on_half_lines)
 
 
+def limits(expr: sp.Expr, x: sp.Symbol) -> list[tuple[sp.Expr, sp.Expr]]:
+    """The limits from both sides at each place where the expression switches: they differ at a jump.
+
+    >>> from sympy import Max, Symbol, sign
+    >>> x = Symbol("x", real=True)
+    >>> limits(sign(x - 1) + Max(x, 0), x)
+    [(2, 0), (-1, -1)]
+    """
+    whole = whole_on_half_lines(expr, x)
+    places = {-a / b: (a, b) for a, b in switches(whole, x)}
+    return [
+        cast(Any, tuple(_on_side(whole, x, form, side).subs(x, place) for side in (1, -1)))
+        for place, form in places.items()
+    ]
+
+
 def _split_term(term: sp.Expr, x: sp.Symbol) -> sp.Expr:
     return _split(term, x, split_at_kinks)
 

@@ -30,7 +30,7 @@ import sympy as sp
 from replica import symbols
 from replica.expr.average import GaussianAverage, OutputSum
 from replica.expr.binder import Binder
-from replica.expr.kinks import affine_kinks, nested_switches, split_at_kinks, whole_on_half_lines
+from replica.expr.kinks import affine_kinks, limits, nested_switches, split_at_kinks, whole_on_half_lines
 from replica.expr.logsum import expit, stable_log
 from replica.expr.numeric import mp_function
 from replica.expr.polynomials import affine_coefficients, polynomial_coefficients
@@ -54,10 +54,7 @@ _ALLOWED = (
 )
 _FIELDS = tuple(sp.Rational(k, 10) for k in (-17, -4, 3, 12))
 _OUTPUTS = tuple(sp.Rational(k, 7) for k in (-9, -2, 0, 3, 7, 14))
-BESIDE, JUMP = (
-    sp.Rational(1, 10**9),
-    1e-6,
-)  # distance from a switch, and by how much a density that jumps moves
+JUMP = 1e-12  # relative to a density; less is rounding
 _OF_MODELS = ("alpha", "beta", "rho", "lam")
 
 
@@ -120,7 +117,7 @@ class ExpressionChannel(Channel):
             _check_law(formula.subs(inside | {h: value}), y, outputs, f"P(y|h) at h = {value}")
 
     def density(self, y: sp.Expr, field: sp.Expr) -> sp.Expr:
-        """As given, but for kinks and steps at quadratics of the field: ``affine_kinks``."""
+        """As given, but for steps at quadratics of the field: ``affine_kinks``."""
         return _affine(self.formula).subs({symbols.y: y, h: field}, simultaneous=True)
 
     def pieces(self, y: sp.Expr, field: sp.Expr) -> tuple[tuple[sp.Set, sp.Expr], ...]:
@@ -150,7 +147,7 @@ class ExpressionChannel(Channel):
         return all(body.subs(h, f) in (0, 1) for body in bodies for f in fields)
 
     def jumps(self, values: Mapping[str, Any]) -> bool:
-        """Looked at beside each place where the formula switches, at a few outputs."""
+        """Looked at where the formula switches, at a few outputs."""
         return _jumps(self, tuple((p, values[p.name]) for p in self.parameters))
 
     def sample(self, field: Any, rng: Any, **parameters: float) -> Any:
@@ -187,12 +184,8 @@ def _jumps(channel: ExpressionChannel, point: tuple[tuple[Parameter, Any], ...])
     law = _affine(channel.formula).subs({parameter_symbol(p): sp.Rational(str(v)) for p, v in point})
     finite = isinstance(channel.outputs, sp.FiniteSet)
     some = channel.outputs if finite else [v for v in _OUTPUTS if v in channel.outputs]
-    for body in (law.subs(y, v) for v in some):
-        for edge in (-a / b for a, b in nested_switches(body, h)):
-            left, right = (float(body.subs(h, edge + side * BESIDE)) for side in (-1, 1))
-            if abs(right - left) > JUMP * max(abs(left), abs(right)):
-                return True
-    return False
+    sides = [pair for v in some for pair in limits(law.subs(y, v), h)]
+    return any(abs(sp.N(one - other)) > JUMP * abs(sp.N(one + other)) for one, other in sides)
 
 
 @lru_cache(maxsize=64)

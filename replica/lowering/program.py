@@ -67,11 +67,7 @@ COARSER = 1
 
 @dataclass(frozen=True)
 class _LineBlock:
-    """Averages over one Gaussian, or integrals over one output, on nodes clustered where the bodies switch.
-
-    ``setup`` gives the maps of a flat batch in the variable of integration; ``density`` is the factor of the
-    bodies that they leave out.
-    """
+    """Averages over one Gaussian, or integrals over one output, on nodes clustered where the bodies switch."""
 
     parameters: Program  # -> what places the nodes
     switches: Program  # -> centre, width, centre, width, ...

@@ -50,8 +50,8 @@ def solve_points(
 ) -> list[PointResult]:
     """Solve at one set of signal parameters and many sets of output parameters (arrays of one length).
 
-    ``recovered`` marks the points at which q_hat = infinity is a solution, the noiseless ones at or above the
-    exact threshold of perfect recovery; at the threshold itself no finite precision can tell.
+    ``recovered`` marks the points at which q_hat = infinity is a solution, at or above the exact threshold of
+    perfect recovery; at the threshold itself no finite precision can tell.
     ``start`` chooses
     among several solutions: "global" the largest free entropy, "uninformed" the one reached from q = 0,
     "informed" the one reached from q = 1.  With ``exact`` parameters, solutions that doubles cannot
@@ -88,7 +88,7 @@ def solve_points(
             signs = table.f[p][table.believed[p]]
             if not signs.size or signs[0] < 0:
                 stable.insert(0, at_zero[p])
-        if recovered[p]:  # without noise
+        if recovered[p]:
             end = recovery() if recovered_entropy is None else recovery(float(recovered_entropy[p]))
             genuine.append(end)
             stable.append(end)

@@ -409,6 +409,16 @@ def test_the_logarithm_of_an_output_says_as_much():
     assert one == pytest.approx(other, rel=1e-11)
 
 
+@pytest.mark.parametrize("variance", ["1", "1e-9"])
+def test_a_steep_kink_is_no_jump(variance):
+    """Small noise makes P(y|h) steep, and q_hat large, but finite as v -> 0."""
+    for link, jumps in ((lambda h: sp.Max(h, 0), False), (lambda h: sp.sign(h - 1), True)):
+        channel = ExpressionChannel(
+            lambda y, h, delta, link=link: normal_density(y, link(h), delta), sp.Reals, (POSITIVE_DELTA,)
+        )
+        assert channel.jumps({"delta": Fraction(variance)}) is jumps
+
+
 def test_what_has_no_numbers_is_refused():
     channel = ExpressionChannel(lambda y, h: sp.Heaviside(y * (h**3 - h - 1)), (-1, 1))
     with pytest.raises(InputError, match=r"no numerical form .* allowed are elementary functions"):
