@@ -67,7 +67,7 @@ COARSER = 1
 
 @dataclass(frozen=True)
 class _LineBlock:
-    """Averages over one Gaussian, or integrals over one output, on nodes clustered where the bodies switch."""
+    """Averages over one Gaussian, or integrals over one output, with nodes clustered where bodies switch."""
 
     parameters: Program  # -> what places the nodes
     switches: Program  # -> centre, width, centre, width, ...
